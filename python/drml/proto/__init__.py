@@ -1,0 +1,1 @@
+"""Caffe's messages with our own fields beside them; see caffe.proto."""
