@@ -1,0 +1,146 @@
+// The Python module drml._core: Tensor and one function per op of ops.h.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "check.h"
+#include "ops.h"
+#include "runtime.h"
+
+namespace py = pybind11;
+
+namespace drml {
+namespace {
+
+// Makes the Python function of an op: runs it in the backend of its tensors, without the GIL.
+template <typename Result, typename... Args, typename... Names>
+void bind(py::module_& module, const char* name, Result (*op)(Args...), Names... names) {
+  module.def(name, op, py::call_guard<py::gil_scoped_release>(), names...);
+}
+
+#define DRML_BIND(name, ...) bind(module, #name, &cpu::name, __VA_ARGS__)
+
+py::array numpy_view(const py::object& self) {
+  const auto& tensor = self.cast<const Tensor&>();
+  std::vector<py::ssize_t> strides;
+  for (int64_t stride : tensor.strides()) strides.push_back(stride * 4);
+  const std::vector<py::ssize_t> shape(tensor.shape().begin(), tensor.shape().end());
+  return py::array(py::dtype::of<float>(), shape, strides, tensor.data(), self);
+}
+
+py::tuple as_tuple(const std::vector<int64_t>& values) {
+  py::tuple result(values.size());
+  for (size_t i = 0; i < values.size(); ++i) result[i] = values[i];
+  return result;
+}
+
+void bind_tensor(py::module_& module) {
+  py::class_<Tensor>(module, "Tensor", "A float32 array that ops read and write.")
+      .def(py::init<Shape, bool, const std::string&>(), py::arg("shape"),
+           py::arg("channels_last") = false, py::arg("device") = "cpu")
+      .def_property_readonly("shape", [](const Tensor& t) { return as_tuple(t.shape()); })
+      .def_property_readonly("strides", [](const Tensor& t) { return as_tuple(t.strides()); })
+      .def_property_readonly("size", &Tensor::size)
+      .def_property_readonly("device", &Tensor::device)
+      .def("numpy", &numpy_view, "A writable NumPy view of the same memory.")
+      .def("view", &Tensor::view, py::arg("shape"))
+      .def("narrow", &Tensor::narrow, py::arg("axis"), py::arg("start"), py::arg("length"));
+}
+
+void bind_attributes(py::module_& module) {
+  py::class_<ConvolutionAttrs>(module, "ConvolutionAttrs")
+      .def(py::init([](Pair stride, Pair pad, Pair dilation, int64_t group) {
+             return ConvolutionAttrs{stride, pad, dilation, group};
+           }),
+           py::arg("stride") = Pair{1, 1}, py::arg("pad") = Pair{0, 0},
+           py::arg("dilation") = Pair{1, 1}, py::arg("group") = 1);
+  py::class_<PoolingAttrs>(module, "PoolingAttrs")
+      .def(py::init([](bool max, Pair kernel, Pair stride, Pair pad) {
+             return PoolingAttrs{max, kernel, stride, pad};
+           }),
+           py::arg("max"), py::arg("kernel"), py::arg("stride") = Pair{1, 1},
+           py::arg("pad") = Pair{0, 0});
+  py::enum_<Normalization>(module, "Normalization")
+      .value("FULL", Normalization::full)
+      .value("VALID", Normalization::valid)
+      .value("BATCH_SIZE", Normalization::batch_size)
+      .value("NONE", Normalization::none);
+  py::class_<LossAttrs>(module, "LossAttrs")
+      .def(py::init([](Normalization normalization, std::optional<int64_t> ignore_label) {
+             return LossAttrs{normalization, ignore_label};
+           }),
+           py::arg("normalization"), py::arg("ignore_label") = py::none());
+}
+
+void bind_runtime(py::module_& module) {
+  module.def("onednn_version", &onednn_version, "Version of the oneDNN library in use.");
+  module.def("onednn_isa", &onednn_isa, "Instruction set that oneDNN uses.");
+  module.def("isa", &kernel_isa, "Instruction set that drml's own kernels use.");
+  module.def("set_threads", &set_threads, py::arg("count"));
+  module.def("get_threads", &get_threads, "Number of threads that ops use.");
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+  using py::arg;
+  module.doc() = "Compiled ops of drml.";
+  bind_tensor(module);
+  bind_attributes(module);
+  bind_runtime(module);
+
+  DRML_BIND(copy, arg("x"), arg("y"));
+  DRML_BIND(add, arg("x"), arg("y"));
+  DRML_BIND(fill, arg("x"), arg("value"));
+  DRML_BIND(axpby, arg("alpha"), arg("x"), arg("beta"), arg("y"));
+  DRML_BIND(sum_squares, arg("x"));
+  DRML_BIND(sum_abs, arg("x"));
+  DRML_BIND(all_finite, arg("x"));
+  DRML_BIND(sgd_update, arg("weight"), arg("dweight"), arg("velocity"), arg("rate"),
+            arg("momentum"), arg("decay"), arg("l1"));
+
+  DRML_BIND(convolution_forward, arg("x"), arg("weight"), arg("bias").none(true), arg("y"),
+            arg("attrs"));
+  DRML_BIND(convolution_backward, arg("x"), arg("weight"), arg("dy"), arg("dx").none(true),
+            arg("dweight").none(true), arg("dbias").none(true), arg("attrs"));
+  DRML_BIND(inner_product_forward, arg("x"), arg("weight"), arg("bias").none(true), arg("y"),
+            arg("transpose"));
+  DRML_BIND(inner_product_backward, arg("x"), arg("weight"), arg("dy"), arg("dx").none(true),
+            arg("dweight").none(true), arg("dbias").none(true), arg("transpose"));
+  DRML_BIND(batch_norm_forward, arg("x"), arg("mean"), arg("variance"), arg("y"), arg("eps"),
+            arg("frozen"));
+  DRML_BIND(batch_norm_backward, arg("x"), arg("mean"), arg("variance"), arg("dy"), arg("dx"),
+            arg("eps"), arg("frozen"));
+  DRML_BIND(scale_forward, arg("x"), arg("scale"), arg("bias").none(true), arg("y"), arg("axis"));
+  DRML_BIND(scale_backward, arg("x"), arg("scale"), arg("dy"), arg("dx").none(true),
+            arg("dscale").none(true), arg("dbias").none(true), arg("axis"));
+  DRML_BIND(pooling_forward, arg("x"), arg("y"), arg("attrs"));
+  DRML_BIND(pooling_backward, arg("x"), arg("dy"), arg("dx"), arg("attrs"));
+
+  DRML_BIND(relu_forward, arg("x"), arg("y"), arg("negative_slope"));
+  DRML_BIND(relu_backward, arg("x"), arg("dy"), arg("dx"), arg("negative_slope"));
+  DRML_BIND(sigmoid_forward, arg("x"), arg("y"));
+  DRML_BIND(sigmoid_backward, arg("y"), arg("dy"), arg("dx"));
+  DRML_BIND(dropout, arg("x"), arg("y"), arg("ratio"), arg("key"), arg("position"));
+  DRML_BIND(eltwise_sum, arg("x"), arg("coeff"), arg("y"));
+  DRML_BIND(eltwise_product_forward, arg("x"), arg("y"));
+  DRML_BIND(eltwise_product_backward, arg("x"), arg("y").none(true), arg("dy"), arg("index"),
+            arg("dx"));
+  DRML_BIND(eltwise_max_forward, arg("x"), arg("y"));
+  DRML_BIND(eltwise_max_backward, arg("x"), arg("dy"), arg("index"), arg("dx"));
+  DRML_BIND(softmax_forward, arg("x"), arg("y"), arg("axis"));
+  DRML_BIND(softmax_backward, arg("y"), arg("dy"), arg("dx"), arg("axis"));
+  DRML_BIND(softmax_loss_forward, arg("prob"), arg("label"), arg("y"), arg("axis"), arg("attrs"));
+  DRML_BIND(softmax_loss_backward, arg("prob"), arg("label"), arg("dy"), arg("dx"), arg("axis"),
+            arg("attrs"));
+  DRML_BIND(sigmoid_cross_entropy_loss_forward, arg("x"), arg("label"), arg("y"), arg("attrs"));
+  DRML_BIND(sigmoid_cross_entropy_loss_backward, arg("x"), arg("label"), arg("dy"), arg("dx"),
+            arg("attrs"));
+  DRML_BIND(multi_sigmoid_cross_entropy_loss_forward, arg("x"), arg("label"), arg("y"));
+  DRML_BIND(multi_sigmoid_cross_entropy_loss_backward, arg("x"), arg("label"), arg("dy"),
+            arg("dx"));
+  DRML_BIND(accuracy_forward, arg("x"), arg("label"), arg("y"), arg("per_class").none(true),
+            arg("top_k"), arg("axis"), arg("ignore_label"));
+}
+
+}  // namespace drml

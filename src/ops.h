@@ -1,0 +1,118 @@
+// The contract: every op, declared once for all backends and defined in src/cpu/.
+//
+// Arguments stand in the order inputs, parameters, outputs, attributes. A pointer may be null: the
+// tensor is absent (a layer without bias) or not wanted (a gradient that nobody reads). `y` and
+// `dx` are overwritten; `dweight` and `dbias` are added to. An op keeps nothing between calls that
+// changes a result; bad shapes throw std::invalid_argument.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "attributes.h"
+#include "tensor.h"
+
+// Declares `result name(...)` in the namespace of every backend.
+#define DRML_OP(result, name, ...) \
+  namespace cpu {                  \
+  result name(__VA_ARGS__);        \
+  }
+
+namespace drml {
+
+// Arrays of any shape ----------------------------------------------------------------------------
+// y = x, and y += x, for equal shapes and any strides: Concat, Slice, Flatten and Split are these.
+DRML_OP(void, copy, const Tensor& x, const Tensor& y)
+DRML_OP(void, add, const Tensor& x, const Tensor& y)
+DRML_OP(void, fill, const Tensor& x, float value)
+// y = alpha * x + beta * y, same layout.
+DRML_OP(void, axpby, float alpha, const Tensor& x, float beta, const Tensor& y)
+DRML_OP(double, sum_squares, const Tensor& x)
+DRML_OP(double, sum_abs, const Tensor& x)
+DRML_OP(bool, all_finite, const Tensor& x)
+
+// Caffe's SGD: dweight += decay * weight (or sign(weight) for L1);
+// velocity = momentum * velocity + rate * dweight; weight -= velocity.
+DRML_OP(void, sgd_update, const Tensor& weight, const Tensor& dweight, const Tensor& velocity,
+        float rate, float momentum, float decay, bool l1)
+
+// Convolution: x (N, C, H, W), weight (K, C / group, kh, kw), bias (K,), y (N, K, H', W') ---------
+DRML_OP(void, convolution_forward, const Tensor& x, const Tensor& weight, const Tensor* bias,
+        const Tensor& y, const ConvolutionAttrs& attrs)
+DRML_OP(void, convolution_backward, const Tensor& x, const Tensor& weight, const Tensor& dy,
+        const Tensor* dx, const Tensor* dweight, const Tensor* dbias, const ConvolutionAttrs& attrs)
+
+// Inner product over the last axes: x holds M x D numbers, in the order of its axes whatever its
+// layout; weight (K, D), or (D, K) when transposed; y holds M x K. -------------------------------
+DRML_OP(void, inner_product_forward, const Tensor& x, const Tensor& weight, const Tensor* bias,
+        const Tensor& y, bool transpose)
+DRML_OP(void, inner_product_backward, const Tensor& x, const Tensor& weight, const Tensor& dy,
+        const Tensor* dx, const Tensor* dweight, const Tensor* dbias, bool transpose)
+
+// Batch normalization without scale or shift: mean, variance (C,) are read when frozen, else
+// computed over all axes but 1 (variance divided by the count) and written. ---------------------
+DRML_OP(void, batch_norm_forward, const Tensor& x, const Tensor& mean, const Tensor& variance,
+        const Tensor& y, float eps, bool frozen)
+DRML_OP(void, batch_norm_backward, const Tensor& x, const Tensor& mean, const Tensor& variance,
+        const Tensor& dy, const Tensor& dx, float eps, bool frozen)
+
+// y = x * scale + bias, where scale and bias have the axes of x from `axis` on, and all others are
+// broadcast; x and y lie alike in memory and may be the same tensor, and so may dy and dx. ---------
+DRML_OP(void, scale_forward, const Tensor& x, const Tensor& scale, const Tensor* bias,
+        const Tensor& y, int64_t axis)
+DRML_OP(void, scale_backward, const Tensor& x, const Tensor& scale, const Tensor& dy,
+        const Tensor* dx, const Tensor* dscale, const Tensor* dbias, int64_t axis)
+
+// Pooling: x (N, C, H, W), y (N, C, H', W'); window (i, j) starts at i * stride - pad. MAX skips the
+// padding; AVE counts it as zeros, up to its far border. -------------------------------------------
+DRML_OP(void, pooling_forward, const Tensor& x, const Tensor& y, const PoolingAttrs& attrs)
+DRML_OP(void, pooling_backward, const Tensor& x, const Tensor& dy, const Tensor& dx,
+        const PoolingAttrs& attrs)
+
+// Element after element: x and y lie alike in memory and may be the same tensor. -----------------
+DRML_OP(void, relu_forward, const Tensor& x, const Tensor& y, float negative_slope)
+DRML_OP(void, relu_backward, const Tensor& x, const Tensor& dy, const Tensor& dx,
+        float negative_slope)
+DRML_OP(void, sigmoid_forward, const Tensor& x, const Tensor& y)
+DRML_OP(void, sigmoid_backward, const Tensor& y, const Tensor& dy, const Tensor& dx)
+// y = x / (1 - ratio), or 0 with probability `ratio` as drawn by (key, position, place of the
+// element in the order of the axes). The same call on dy gives dx.
+DRML_OP(void, dropout, const Tensor& x, const Tensor& y, float ratio, uint64_t key,
+        uint64_t position)
+
+// Several arrays that lie alike in memory; gradients are those of input number `index`. ----------
+// y = sum of coeff[i] * x[i].
+DRML_OP(void, eltwise_sum, const std::vector<Tensor>& x, const std::vector<float>& coeff,
+        const Tensor& y)
+// With y given, dx is y / x * dy (Caffe's stable_prod_grad: false), else a product of the others.
+DRML_OP(void, eltwise_product_forward, const std::vector<Tensor>& x, const Tensor& y)
+DRML_OP(void, eltwise_product_backward, const std::vector<Tensor>& x, const Tensor* y,
+        const Tensor& dy, int64_t index, const Tensor& dx)
+DRML_OP(void, eltwise_max_forward, const std::vector<Tensor>& x, const Tensor& y)
+DRML_OP(void, eltwise_max_backward, const std::vector<Tensor>& x, const Tensor& dy, int64_t index,
+        const Tensor& dx)
+
+// Softmax along an axis of any layout, losses and accuracy. A label belongs to the prediction of
+// the same number in the order of the axes. y and dy of a loss are one number; dy scales dx. ------
+DRML_OP(void, softmax_forward, const Tensor& x, const Tensor& y, int64_t axis)
+DRML_OP(void, softmax_backward, const Tensor& y, const Tensor& dy, const Tensor& dx, int64_t axis)
+// prob is what softmax_forward computed of x; dx is the gradient of x.
+DRML_OP(void, softmax_loss_forward, const Tensor& prob, const Tensor& label, const Tensor& y,
+        int64_t axis, const LossAttrs& attrs)
+DRML_OP(void, softmax_loss_backward, const Tensor& prob, const Tensor& label, const Tensor& dy,
+        const Tensor& dx, int64_t axis, const LossAttrs& attrs)
+DRML_OP(void, sigmoid_cross_entropy_loss_forward, const Tensor& x, const Tensor& label,
+        const Tensor& y, const LossAttrs& attrs)
+DRML_OP(void, sigmoid_cross_entropy_loss_backward, const Tensor& x, const Tensor& label,
+        const Tensor& dy, const Tensor& dx, const LossAttrs& attrs)
+// Labels 1, -1 and 0 for unknown; divided by x.dim(0).
+DRML_OP(void, multi_sigmoid_cross_entropy_loss_forward, const Tensor& x, const Tensor& label,
+        const Tensor& y)
+DRML_OP(void, multi_sigmoid_cross_entropy_loss_backward, const Tensor& x, const Tensor& label,
+        const Tensor& dy, const Tensor& dx)
+// y: fraction of lines along `axis` whose label is among the top_k scores; per_class: the same for
+// the samples of each class.
+DRML_OP(void, accuracy_forward, const Tensor& x, const Tensor& label, const Tensor& y,
+        const Tensor* per_class, int64_t top_k, int64_t axis, std::optional<int64_t> ignore_label)
+
+}  // namespace drml
