@@ -1,0 +1,159 @@
+"""What the tests of layers share: float64 central differences, and a layer run by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf import text_format
+
+from drml import _core
+from drml.blob import Blob
+from drml.layers import find
+from drml.layers.base import Context, Layer
+from drml.proto import caffe_pb2 as pb
+
+Array = npt.NDArray[np.floating]
+
+
+def relative_error(got: npt.ArrayLike, wanted: npt.ArrayLike) -> float:
+    """|got - wanted| / |wanted| over whole arrays; shapes must be equal."""
+    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+    assert got.shape == wanted.shape, f"shape {got.shape}, wanted {wanted.shape}"
+    difference = float(np.linalg.norm(got - wanted))
+    scale = float(np.linalg.norm(wanted))
+    return difference / scale if scale > 0 else difference
+
+
+def central_differences(
+    function: Callable[[], Array], array: Array, dy: Array, step: float = 1e-5
+) -> Array:
+    """Gradient of sum(function() * dy) with respect to `array`, a float64 that `function` reads."""
+    assert array.dtype == np.float64
+    gradient = np.empty_like(array)
+    for index in np.ndindex(array.shape):
+        kept = array[index]
+        array[index] = kept + step
+        above = np.sum(function() * dy)
+        array[index] = kept - step
+        below = np.sum(function() * dy)
+        array[index] = kept
+        gradient[index] = (above - below) / (2 * step)
+    return gradient
+
+
+def random_array(shape: Sequence[int], seed: int, *, away: float = 0.0) -> Array:
+    """Normal numbers in float64 that float32 holds exactly, none closer to 0 than `away`."""
+    values = np.random.default_rng(seed).normal(0, 1, shape)
+    values += np.copysign(away, values)
+    return values.astype(np.float32).astype(np.float64)
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Runs what follows with so many threads."""
+    before = _core.get_threads()
+    _core.set_threads(count)
+    try:
+        yield
+    finally:
+        _core.set_threads(before)
+
+
+class _Text:
+    """Stands for the file that a layer was written in."""
+
+    def where(self, field_path: str = "") -> str:
+        return "test.prototxt:1"
+
+
+class LayerRunner:
+    """One layer on blobs of its own, without a net.
+
+    Args:
+        text: the layer's prototxt, such as `type: "ReLU" relu_param { negative_slope: 0.1 }`.
+        inputs: arrays for the bottoms.
+        tops: number of tops.
+        in_place: whether the first top is the first bottom.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        inputs: Sequence[npt.ArrayLike] = (),
+        *,
+        phase: int = pb.TRAIN,
+        tops: int = 1,
+        in_place: bool = False,
+        seed: int = 1,
+    ) -> None:
+        param = pb.LayerParameter()
+        text_format.Parse(text, param)
+        if not param.name:
+            param.name = "layer"
+        layer_class = find(param.type)
+        assert layer_class is not None, f"no layer type {param.type}"
+        self.layer: Layer = layer_class(param, _Text(), Context(phase=phase, seed=seed))
+        arrays = [np.asarray(array, np.float32) for array in inputs]
+        self.bottom = [Blob(f"x{i}", array.shape) for i, array in enumerate(arrays)]
+        self.top = [Blob(f"y{i}") for i in range(tops)]
+        if in_place:
+            self.top[0] = self.bottom[0]
+        self.set_inputs(*arrays)
+        self.layer.setup(self.bottom, self.top)
+        self.layer.reshape(self.bottom, self.top)
+
+    def set_inputs(self, *arrays: npt.ArrayLike) -> None:
+        for blob, array in zip(self.bottom, arrays, strict=True):
+            blob.data = array
+
+    def set_params(self, *arrays: npt.ArrayLike) -> None:
+        for blob, array in zip(self.layer.blobs, arrays, strict=True):
+            blob.data = array
+
+    def forward(self) -> list[Array]:
+        self.layer.forward(self.bottom, self.top)
+        return [blob.data.copy() for blob in self.top]
+
+    def backward(
+        self, *dys: npt.ArrayLike, propagate_down: list[bool] | None = None
+    ) -> list[Array]:
+        """Bottom gradients for the given top gradients; parameter gradients add up in the blobs."""
+        for blob, dy in zip(self.top, dys, strict=True):
+            blob.diff = dy
+        self.layer.backward(self.top, propagate_down or [True] * len(self.bottom), self.bottom)
+        return [blob.diff.copy() for blob in self.bottom]
+
+    def param_diffs(self) -> list[Array]:
+        return [blob.diff.copy() for blob in self.layer.blobs]
+
+
+def check_layer(
+    runner: LayerRunner,
+    tops: Sequence[npt.ArrayLike],
+    top_diffs: Sequence[npt.ArrayLike],
+    bottom_diffs: Sequence[npt.ArrayLike],
+    tolerance: float,
+    param_diffs: Sequence[npt.ArrayLike] = (),
+) -> None:
+    """Compares forward with `tops`, and backward, run twice, with the diffs.
+
+    Bottoms beyond the given `bottom_diffs`, such as labels, get no gradient. `param_diffs` are
+    those of one backward, for the first parameter blobs; the second one doubles them.
+    """
+    for y, wanted in zip(runner.forward(), tops, strict=True):
+        assert relative_error(y, wanted) < tolerance
+    propagate_down = [index < len(bottom_diffs) for index in range(len(runner.bottom))]
+    for blob, wanted in zip(runner.bottom, bottom_diffs, strict=False):
+        blob.diff = np.full(np.shape(wanted), np.nan)
+    first = runner.backward(*top_diffs, propagate_down=propagate_down)
+    for got, wanted in zip(runner.param_diffs(), param_diffs, strict=False):
+        assert relative_error(got, wanted) < tolerance
+    second = runner.backward(*top_diffs, propagate_down=propagate_down)
+    for dx, again, wanted in zip(first, second, bottom_diffs, strict=False):
+        assert relative_error(dx, wanted) < tolerance
+        assert np.array_equal(dx, again)
+    for got, wanted in zip(runner.param_diffs(), param_diffs, strict=False):
+        assert relative_error(got, 2 * np.asarray(wanted)) < tolerance
