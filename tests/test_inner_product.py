@@ -1,0 +1,201 @@
+"""InnerProduct against a plain reference."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_testing import run_golden
+from layer_testing import (
+    Array,
+    LayerRunner,
+    central_differences,
+    check_layer,
+    random_array,
+    relative_error,
+    using_threads,
+)
+
+from drml import _core
+from drml.blob import Blob
+from drml.errors import NetError
+
+
+def inner_product_forward(
+    x: Array, weight: Array, bias: Array | None, axis: int, transpose: bool
+) -> Array:
+    rows = x.reshape(prod(x.shape[:axis]), -1)
+    y = rows @ (weight if transpose else weight.T) + (0 if bias is None else bias)
+    return y.reshape(*x.shape[:axis], -1)
+
+
+def inner_product_backward(
+    x: Array, weight: Array, dy: Array, axis: int, transpose: bool
+) -> tuple[Array, Array, Array]:
+    """dx, dweight, dbias."""
+    rows = x.reshape(prod(x.shape[:axis]), -1)
+    dy_rows = dy.reshape(len(rows), -1)
+    dx = dy_rows @ (weight.T if transpose else weight)
+    dweight = dy_rows.T @ rows
+    return dx.reshape(x.shape), dweight.T if transpose else dweight, dy_rows.sum(axis=0)
+
+
+CASES = [
+    # x shape, outputs, axis, tolerance
+    ((1, 1), 1, 1, 1e-6),
+    ((1, 300), 70, 1, 2e-6),
+    ((2, 37), 12, 1, 2e-6),
+    ((5, 129), 33, 1, 2e-6),
+    ((64, 100), 60, 1, 2e-6),
+    ((257, 31), 40, 1, 2e-6),
+    ((2, 3, 5, 7), 11, 1, 2e-6),
+    ((5, 16, 3, 4), 9, 1, 2e-6),
+    ((1, 16, 27, 27), 20, 1, 5e-6),
+    ((5, 4, 1, 1), 6, 1, 2e-6),
+    ((2, 3, 5, 7), 4, 2, 2e-6),
+    ((2, 3, 5, 7), 4, -1, 2e-6),
+    ((3, 4, 5), 6, 0, 2e-6),
+    ((3, 4, 5), 6, 2, 2e-6),
+]
+
+
+def text(outputs: int, axis: int = 1, transpose: bool = False, bias: bool = True) -> str:
+    return f"""type: "InnerProduct" inner_product_param {{ num_output: {outputs} axis: {axis}
+      transpose: {str(transpose).lower()} bias_term: {str(bias).lower()} }}"""
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_reference_backward_equals_central_differences(axis: int, transpose: bool) -> None:
+    x, bias = random_array((2, 3, 2, 2), 1), random_array((5,), 3)
+    inputs = prod(x.shape[axis:])
+    weight = random_array((inputs, 5) if transpose else (5, inputs), 2)
+
+    def forward() -> Array:
+        return inner_product_forward(x, weight, bias, axis, transpose)
+
+    dy = random_array(forward().shape, 4)
+    gradients = inner_product_backward(x, weight, dy, axis, transpose)
+    for array, gradient in zip((x, weight, bias), gradients, strict=True):
+        assert relative_error(gradient, central_differences(forward, array, dy)) < 1e-6
+
+
+@pytest.mark.parametrize("bias_term", [True, False])
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize(("shape", "outputs", "axis", "tolerance"), CASES)
+def test_kernel_equals_reference(
+    shape: tuple[int, ...],
+    outputs: int,
+    axis: int,
+    tolerance: float,
+    transpose: bool,
+    bias_term: bool,
+) -> None:
+    x, from_start = random_array(shape, 1), axis % len(shape)
+    inputs = prod(shape[from_start:])
+    weight = random_array((inputs, outputs) if transpose else (outputs, inputs), 2)
+    bias = random_array((outputs,), 3) if bias_term else None
+    y = inner_product_forward(x, weight, bias, from_start, transpose)
+    dy = random_array(y.shape, 4)
+    dx, dweight, dbias = inner_product_backward(x, weight, dy, from_start, transpose)
+    runner = LayerRunner(text(outputs, axis, transpose, bias_term), [x])
+    if bias is None:
+        runner.set_params(weight)
+        check_layer(runner, [y], [dy], [dx], tolerance, [dweight])
+    else:
+        runner.set_params(weight, bias)
+        check_layer(runner, [y], [dy], [dx], tolerance, [dweight, dbias])
+    assert runner.layer.multiply_adds(runner.bottom, runner.top) == weight.size * y.size // outputs
+
+
+@pytest.mark.parametrize("bias_term", [True, False])
+def test_old_values_of_the_top_do_not_count(bias_term: bool) -> None:
+    runner = LayerRunner(text(9, bias=bias_term), [random_array((5, 40), 1)])
+    wanted = runner.forward()[0]
+    runner.top[0].data = np.nan
+    assert np.array_equal(runner.forward()[0], wanted)
+
+
+def test_batch_equals_single_rows() -> None:
+    x = random_array((5, 8, 6, 5), 1)
+    batch = LayerRunner(text(50), [x])
+    batch.set_params(random_array((50, 240), 2), random_array((50,), 3))
+    y, dy = batch.forward()[0], random_array((5, 50), 4)
+    dx = batch.backward(dy)[0]
+    single = LayerRunner(text(50), [x[:1]])
+    single.set_params(*(blob.data for blob in batch.layer.blobs))
+    for i in range(len(x)):
+        single.set_inputs(x[i : i + 1])
+        assert relative_error(single.forward()[0], y[i : i + 1]) < 1e-6
+        assert relative_error(single.backward(dy[i : i + 1])[0], dx[i : i + 1]) < 1e-6
+    for one, all_ in zip(single.param_diffs(), batch.param_diffs(), strict=True):
+        assert relative_error(one, all_) < 1e-6
+
+
+def test_results_do_not_change_with_the_number_of_threads() -> None:
+    x, dy = random_array((16, 700), 1), random_array((16, 500), 2)
+    results = []
+    for threads in (1, 2, 3):
+        with using_threads(threads):
+            runner = LayerRunner(text(500), [x])
+            runner.set_params(random_array((500, 700), 3), random_array((500,), 4))
+            results.append([*runner.forward(), *runner.backward(dy), *runner.param_diffs()])
+    for other in results[1:]:
+        for a, b in zip(other, results[0], strict=True):
+            assert relative_error(a, b) < 1e-6
+
+
+def test_gradients_that_nobody_wants_are_not_written() -> None:
+    runner = LayerRunner(text(4), [random_array((2, 3), 1)])
+    runner.set_params(random_array((4, 3), 3), random_array((4,), 4))
+    runner.forward()
+    runner.bottom[0].diff = 7
+    runner.layer.propagate_to_params = [False, True]
+    dx = runner.backward(random_array((2, 4), 2), propagate_down=[False])[0]
+    assert np.all(dx == 7)
+    assert np.all(runner.param_diffs()[0] == 0)
+    assert np.all(runner.param_diffs()[1] != 0)
+
+
+@pytest.mark.parametrize(
+    ("param", "message"),
+    [
+        ("", "num_output must be 1 or more"),
+        ("num_output: 3 axis: 4", r"axis 4 is none of the bottom's, shape \(1, 2, 5, 6\)"),
+        ("num_output: 3 axis: -5", "axis -5 is none of the bottom's"),
+    ],
+)
+def test_bad_parameters_are_named(param: str, message: str) -> None:
+    with pytest.raises(NetError, match=message) as caught:
+        LayerRunner(
+            f'type: "InnerProduct" inner_product_param {{ {param} }}', [np.zeros((1, 2, 5, 6))]
+        )
+    assert str(caught.value).startswith("test.prototxt:1: layer 'layer' (InnerProduct): ")
+
+
+def test_bottom_of_another_size_is_named() -> None:
+    runner = LayerRunner(text(4), [np.zeros((2, 3, 5, 5))])
+    runner.bottom[0].reshape(2, 3, 5, 6)
+    message = r"bottom of shape \(2, 3, 5, 6\) has 90 numbers from axis 1 on, the weights \(4, 75\)"
+    with pytest.raises(NetError, match=message):
+        runner.layer.reshape(runner.bottom, runner.top)
+
+
+def test_op_checks_shapes() -> None:
+    def value(*shape: int) -> _core.Tensor:
+        return Blob("", shape).value
+
+    with pytest.raises(ValueError, match=r"x \(2, 5\) does not hold rows of 3"):
+        _core.inner_product_forward(value(2, 5), value(4, 3), None, value(2, 4), False)
+    with pytest.raises(ValueError, match=r"y \(2, 5\) does not hold 2 rows of 4"):
+        _core.inner_product_forward(value(2, 3), value(4, 3), None, value(2, 5), False)
+    with pytest.raises(ValueError, match=r"dweight needs shape \(4, 3\), got \(3, 4\)"):
+        _core.inner_product_backward(
+            value(2, 3), value(4, 3), value(2, 4), None, value(3, 4), None, False
+        )
+
+
+def test_golden(golden_dir: Path) -> None:
+    run_golden(golden_dir, "inner_product")
