@@ -1,0 +1,87 @@
+// y = x * scale + bias, with scale and bias broadcast over some axes of x.
+#include <algorithm>
+
+#include "check.h"
+#include "cpu/broadcast.h"
+#include "ops.h"
+
+namespace drml {
+namespace {
+
+void check_shapes(const char* op, const Tensor& x, const Tensor& scale, const Tensor* bias,
+                  int64_t axis) {
+  const Shape& shape = x.shape();
+  DRML_CHECK(axis >= 0 && axis + scale.ndim() <= x.ndim() &&
+                 std::equal(scale.shape().begin(), scale.shape().end(), shape.begin() + axis),
+             op, ": scale ", to_string(scale.shape()), " does not fit x ", to_string(shape),
+             " from axis ", axis, " on");
+  DRML_CHECK(scale.is_row_major() || scale.is_channels_last(), op, ": scale ",
+             to_string(scale.shape()), " must lie row-major or channels-last in memory");
+  DRML_CHECK(bias == nullptr || bias->shape() == scale.shape(), op,
+             ": bias needs the shape of scale, ", to_string(scale.shape()));
+}
+
+// Memory for a bias that lies as scale does: of four axes, a bottom lies channels-last and a
+// parameter row-major.
+Tensor memory_like(const Tensor& scale) { return {scale.shape(), !scale.is_row_major()}; }
+
+void multiply(const Broadcast& broadcast, const Tensor& x, const Tensor& scale, const Tensor& y) {
+  const float* from = x.data();
+  const float* factor = scale.data();
+  float* to = y.data();
+  for_each_element(broadcast, [=](int64_t i, int64_t p) { to[i] = from[i] * factor[p]; });
+}
+
+void add_to(const Tensor& sum, const std::vector<double>& terms) {
+  for (size_t i = 0; i < terms.size(); ++i) sum.data()[i] += static_cast<float>(terms[i]);
+}
+
+}  // namespace
+
+void cpu::scale_forward(const Tensor& x, const Tensor& scale, const Tensor* bias, const Tensor& y,
+                        int64_t axis) {
+  const char* op = "scale_forward";
+  check_shapes(op, x, scale, bias, axis);
+  check_same_layout(op, x, y);
+  if (x.size() == 0) return;
+  const Broadcast broadcast(x, scale, axis);
+  if (bias == nullptr) return multiply(broadcast, x, scale, y);
+  Tensor terms = *bias;
+  if (!bias->same_layout(scale)) {
+    terms = memory_like(scale);
+    copy(*bias, terms);
+  }
+  const float* from = x.data();
+  const float* factor = scale.data();
+  const float* term = terms.data();
+  float* to = y.data();
+  for_each_element(broadcast, [=](int64_t i, int64_t p) { to[i] = from[i] * factor[p] + term[p]; });
+}
+
+void cpu::scale_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor* dx,
+                         const Tensor* dscale, const Tensor* dbias, int64_t axis) {
+  const char* op = "scale_backward";
+  check_shapes(op, x, scale, dbias, axis);
+  check_same_layout(op, x, dy);
+  if (dx != nullptr) check_same_layout(op, x, *dx);
+  if (dscale != nullptr) check_same_layout(op, scale, *dscale);
+  if (x.size() == 0) return;
+  const Broadcast broadcast(x, scale, axis);
+  if (dscale != nullptr || dbias != nullptr) {
+    const float* value = x.data();
+    const float* gradient = dy.data();
+    const Sums sums = sum_by_parameter(broadcast, scale.size(), [=](int64_t i, int64_t) {
+      const double g = gradient[i];
+      return Terms{g * value[i], g};
+    });
+    if (dscale != nullptr) add_to(*dscale, sums.first);
+    if (dbias != nullptr) {
+      const Tensor terms = dbias->same_layout(scale) ? *dbias : memory_like(scale);
+      add_to(terms, sums.second);
+      if (!dbias->same_layout(scale)) add(terms, *dbias);
+    }
+  }
+  if (dx != nullptr) multiply(broadcast, dy, scale, *dx);
+}
+
+}  // namespace drml
