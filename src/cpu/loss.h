@@ -1,0 +1,61 @@
+// What the losses share: what a loss is divided by, and checks of their arguments.
+#pragma once
+
+#include <algorithm>
+
+#include "attributes.h"
+#include "check.h"
+#include "cpu/elementwise.h"
+#include "tensor.h"
+
+namespace drml {
+
+// Caffe's normalizer, never below 1: `outer` samples of `inner` predictions each, of which `valid`
+// have a label.
+inline double loss_divisor(Normalization normalization, int64_t outer, int64_t inner,
+                           int64_t valid) {
+  int64_t divisor = 1;
+  switch (normalization) {
+    case Normalization::full:
+      divisor = outer * inner;
+      break;
+    case Normalization::valid:
+      divisor = valid;
+      break;
+    case Normalization::batch_size:
+      divisor = outer;
+      break;
+    case Normalization::none:
+      break;
+  }
+  return static_cast<double>(std::max<int64_t>(1, divisor));
+}
+
+inline void check_scalar(const char* op, const char* name, const Tensor& tensor) {
+  DRML_CHECK(tensor.size() == 1, op, ": ", name, " is one number, got shape ",
+             to_string(tensor.shape()));
+}
+
+// Pairs of predictions and labels: as many of each, in the order of their axes.
+class LabelledPairs {
+ public:
+  LabelledPairs(const char* op, const Tensor& x, const Tensor& label) : x_(x), label_(label) {
+    DRML_CHECK(x.ndim() > 0 && x.size() == label.size(), op, ": shapes ", to_string(x.shape()),
+               " of x and ", to_string(label.shape()), " of label do not hold as many numbers");
+    direct_ = x.is_dense() && x.same_layout(label);
+  }
+
+  int64_t size() const { return x_.size(); }
+  int64_t samples() const { return x_.dim(0); }
+  // Where in memory pair number i lies.
+  int64_t x_offset(int64_t i) const { return direct_ ? i : element_offset(x_, i); }
+  float x(int64_t i) const { return x_.data()[x_offset(i)]; }
+  float label(int64_t i) const { return label_.data()[direct_ ? i : element_offset(label_, i)]; }
+
+ private:
+  const Tensor& x_;
+  const Tensor& label_;
+  bool direct_;
+};
+
+}  // namespace drml

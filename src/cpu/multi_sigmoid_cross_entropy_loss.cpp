@@ -1,0 +1,57 @@
+// The paper's loss over action units (section 3.3): labels 1 present, -1 absent, 0 not annotated.
+// 0 gives neither loss nor gradient; the sum is divided by the batch size only, so a batch with few
+// annotations counts for less.
+#include <cmath>
+
+#include "cpu/elementwise.h"
+#include "cpu/loss.h"
+#include "ops.h"
+
+namespace drml {
+namespace {
+
+void check_labels(const LabelledPairs& pairs) {
+  const int64_t columns = pairs.samples() > 0 ? pairs.size() / pairs.samples() : 1;
+  for (int64_t i = 0; i < pairs.size(); ++i) {
+    const float label = pairs.label(i);
+    DRML_CHECK(label == 1 || label == 0 || label == -1, "label ", label, " of sample ", i / columns,
+               ", column ", i % columns,
+               " is none of 1 (present), -1 (absent), 0 (unknown); map it to one of these where "
+               "the labels are made");
+  }
+}
+
+}  // namespace
+
+void cpu::multi_sigmoid_cross_entropy_loss_forward(const Tensor& x, const Tensor& label,
+                                                   const Tensor& y) {
+  check_scalar("multi_sigmoid_cross_entropy_loss_forward", "y", y);
+  const LabelledPairs pairs("multi_sigmoid_cross_entropy_loss_forward", x, label);
+  check_labels(pairs);
+  const double loss = ordered_sum(pairs.size(), [&](int64_t i) {
+    const double sign = pairs.label(i);
+    if (sign == 0) return 0.0;
+    // -log(sigmoid(z)) = log(1 + e^-z), without a large exponential.
+    const double z = sign * pairs.x(i);
+    return std::max(-z, 0.0) + std::log1p(std::exp(-std::fabs(z)));
+  });
+  y.data()[0] =
+      static_cast<float>(loss / static_cast<double>(std::max<int64_t>(1, pairs.samples())));
+}
+
+void cpu::multi_sigmoid_cross_entropy_loss_backward(const Tensor& x, const Tensor& label,
+                                                    const Tensor& dy, const Tensor& dx) {
+  check_scalar("multi_sigmoid_cross_entropy_loss_backward", "dy", dy);
+  check_same_layout("multi_sigmoid_cross_entropy_loss_backward", x, dx);
+  const LabelledPairs pairs("multi_sigmoid_cross_entropy_loss_backward", x, label);
+  const float scale = dy.data()[0] / static_cast<float>(std::max<int64_t>(1, pairs.samples()));
+  float* pdx = dx.data();
+  for_each_index(pairs.size(), [&, scale](int64_t i) {
+    const float label_value = pairs.label(i);
+    const float present = label_value > 0 ? 1.0f : 0.0f;
+    const float probability = 1.0f / (1.0f + std::exp(-pairs.x(i)));
+    pdx[pairs.x_offset(i)] = label_value == 0 ? 0 : (probability - present) * scale;
+  });
+}
+
+}  // namespace drml
