@@ -1,0 +1,455 @@
+"""Net: layers in the order of the file, the blobs between them, forward and backward.
+
+The names are pycaffe's, and so is the behavior: phases, splits, in-place layers, shared parameters,
+propagate_down, force_backward and loss weights follow Caffe's net.cpp.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from drml.backward_plan import plan_backward
+from drml.blob import Array, Blob
+from drml.errors import DrmlError, NetError, WeightsError
+from drml.fillers import Fill
+from drml.filter import filter_net
+from drml.insert_splits import insert_splits
+from drml.layers import Layer, find, known_types
+from drml.layers.base import Context
+from drml.proto import caffe_pb2 as pb
+from drml.prototxt import LayerSource, NetFile, check_layer_fields, nearest, read_net
+from drml.shared_params import Param, ParamTable
+from drml.synthetic import replace_data_layers
+from drml.weights import array_to_blob, arrays_of_layers, write_layers
+
+Path_ = str | PathLike[str]
+
+
+@dataclass
+class LayerNode:
+    """A layer in its net: its blobs, and which gradients backward computes."""
+
+    layer: Layer
+    bottom_names: list[str]
+    top_names: list[str]
+    bottom: list[Blob]
+    top: list[Blob]
+    loss_weights: list[float] = field(default_factory=list)
+    propagate_down: list[bool] = field(default_factory=list)
+    need_backward: bool = False
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    """Bottom shapes at the last reshape."""
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    @property
+    def type(self) -> str:
+        return self.layer.type
+
+    def error(self, cause: Exception) -> NetError:
+        """What a kernel or NumPy said, with the layer and its bottoms named."""
+        shapes = ", ".join(
+            f"{name} {blob.shape}"
+            for name, blob in zip(self.bottom_names, self.bottom, strict=True)
+        )
+        text = " ".join(str(cause).split()) or type(cause).__name__
+        if isinstance(cause, MemoryError):
+            text = f"not enough memory ({text})"
+        return self.layer.error(f"{text}; bottoms: {shapes or 'none'}")
+
+    def reshape(self) -> None:
+        """Recomputes top shapes for the bottoms as they are."""
+        try:
+            self.layer.reshape(self.bottom, self.top)
+        except DrmlError:
+            raise
+        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
+            raise self.error(cause) from cause
+        self.shapes = [blob.shape for blob in self.bottom]
+
+    def forward(self) -> None:
+        """Computes the tops; reshapes first where a bottom has changed its shape."""
+        if self.shapes != [blob.shape for blob in self.bottom]:
+            self.reshape()
+        try:
+            self.layer.forward(self.bottom, self.top)
+        except DrmlError:
+            raise
+        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
+            raise self.error(cause) from cause
+
+    def backward(self) -> None:
+        """Computes the gradients of bottoms and parameters that are wanted."""
+        try:
+            self.layer.backward(self.top, self.propagate_down, self.bottom)
+        except DrmlError:
+            raise
+        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
+            raise self.error(cause) from cause
+
+
+class Net:
+    """A network of a prototxt, for one phase.
+
+    Args:
+        net: path of a prototxt, or one read already.
+        weights: a .caffemodel to start from (see `copy_from`).
+        phase: pb.TRAIN or pb.TEST; with `level` and `stages` it decides which layers apply.
+        seed: fixes initial weights, dropout, and the order and augmentation of data.
+        device: where to compute.
+        threads: background threads of each data layer.
+        synthetic_data: replaces data layers by random inputs of the shapes that the file states, so
+            that a net can be looked at and timed without its data.
+
+    Attributes:
+        name: the net's name in the file.
+        blobs: name -> Blob, in the order in which they appear.
+        params: layer name -> its parameter blobs, layers without parameters left out.
+        inputs, outputs: names of the blobs of Input layers, and of those that no layer reads.
+        layers: the layers in order; layer_dict: the same by name.
+        learnable: every parameter blob once, with its multipliers, in Caffe's order.
+        loss: sum of loss_weight times loss over the last forward.
+        notes: things in the file that have no effect here, a line each.
+
+    Raises:
+        PrototxtError: the file cannot be read.
+        NetError: a layer is unknown, or its parameters or shapes do not fit.
+    """
+
+    def __init__(
+        self,
+        net: Path_ | NetFile,
+        weights: Path_ | None = None,
+        phase: int = pb.TEST,
+        *,
+        level: int = 0,
+        stages: Sequence[str] = (),
+        seed: int = 0,
+        device: str = "cpu",
+        threads: int = 2,
+        synthetic_data: bool = False,
+    ) -> None:
+        file = net if isinstance(net, NetFile) else read_net(net)
+        self.path = file.path
+        self.phase = phase
+        self.name: str = file.message.name
+        self.notes: list[str] = []
+        self.loss = 0.0
+        self.blobs: OrderedDict[str, Blob] = OrderedDict()
+        self.layers: list[LayerNode] = []
+        self.inputs: list[str] = []
+        self._context = Context(
+            phase=phase, seed=seed, device=device, folder=Path(file.path).parent, threads=threads
+        )
+        self._input_fills: dict[str, Fill] = {}
+        try:
+            file = filter_net(file, phase, level, stages)
+            if synthetic_data:
+                file, self._input_fills = replace_data_layers(file, self._context)
+            file = insert_splits(file)
+            self._build(file)
+            if weights is not None:
+                self.copy_from(weights)
+        except BaseException:
+            self.close()
+            raise
+
+    # Building -----------------------------------------------------------------------------------
+
+    def _build(self, file: NetFile) -> None:
+        table = ParamTable()
+        unread: OrderedDict[str, None] = OrderedDict()
+        for source in file.layers:
+            node = self._connect(source, unread)
+            self.layers.append(node)
+            node.layer.setup(node.bottom, node.top)
+            node.reshape()
+            self._set_loss_weights(node)
+            table.add(node.layer)
+        self.outputs = list(unread)
+        self.learnable: list[Param] = table.params
+        self.layer_dict = OrderedDict((node.name, node) for node in self.layers)
+        self.params = OrderedDict(
+            (node.name, node.layer.blobs) for node in self.layers if node.layer.blobs
+        )
+        plan_backward(self.layers, force=file.message.force_backward)
+
+    def _connect(self, source: LayerSource, unread: OrderedDict[str, None]) -> LayerNode:
+        """Makes a layer and finds or makes its blobs."""
+        param = source.param
+        layer_class = find(param.type)
+        if layer_class is None:
+            raise NetError(
+                f"{source.where('type')}: layer '{param.name}': unknown layer type '{param.type}'"
+                f"{nearest(param.type, known_types())}"
+            )
+        self.notes += check_layer_fields(source, layer_class)
+        layer = layer_class(param, source, self._context)
+        bottom_names, top_names = list(param.bottom), list(param.top)
+        if layer.is_loss and not top_names:
+            top_names = [f"{param.name}_loss"]
+        _check_count(layer, "bottom", bottom_names, layer.bottoms)
+        _check_count(layer, "top", top_names, layer.tops)
+        if param.propagate_down and len(param.propagate_down) != len(bottom_names):
+            raise layer.error(
+                f"propagate_down is given {len(param.propagate_down)} times for "
+                f"{len(bottom_names)} bottoms",
+                "propagate_down",
+            )
+        for name in bottom_names:
+            unread.pop(name, None)
+        top = [
+            self._make_top(layer, name, index, bottom_names) for index, name in enumerate(top_names)
+        ]
+        for name in top_names:
+            unread[name] = None
+        if param.type == "Input":
+            self.inputs += top_names
+        bottom = [self.blobs[name] for name in bottom_names]
+        return LayerNode(layer, bottom_names, top_names, bottom, top)
+
+    def _make_top(self, layer: Layer, name: str, index: int, bottom_names: list[str]) -> Blob:
+        if index < len(bottom_names) and name == bottom_names[index]:
+            if not layer.in_place:
+                raise layer.error(f"top '{name}' cannot be its bottom: give it its own name", "top")
+            return self.blobs[name]
+        if name in self.blobs:
+            raise layer.error(f"top '{name}' is made by another layer already", "top")
+        blob = Blob(name, device=self._context.device, fill=self._input_fills.get(name))
+        self.blobs[name] = blob
+        return blob
+
+    def _set_loss_weights(self, node: LayerNode) -> None:
+        given = node.layer.layer_param.loss_weight
+        if given and len(given) != len(node.top):
+            raise node.layer.error(
+                f"loss_weight is given {len(given)} times for {len(node.top)} tops", "loss_weight"
+            )
+        if given:
+            node.loss_weights = list(given)
+        else:
+            node.loss_weights = [0.0] * len(node.top)
+            if node.layer.is_loss:
+                node.loss_weights[0] = 1.0
+
+    # Running ------------------------------------------------------------------------------------
+
+    def _position(self, name: str | None, default: int) -> int:
+        if name is None:
+            return default
+        names = [node.name for node in self.layers]
+        if name not in names:
+            raise NetError(f"{self.path}: no layer is named '{name}'{nearest(name, names)}")
+        return names.index(name)
+
+    def _blob(self, name: str) -> Blob:
+        if name not in self.blobs:
+            raise NetError(f"{self.path}: no blob is named '{name}'{nearest(name, self.blobs)}")
+        return self.blobs[name]
+
+    def _set(self, what: str, name: str, view: Array, value: npt.ArrayLike) -> None:
+        array = np.asarray(value)
+        if array.shape != view.shape:
+            raise NetError(
+                f"{self.path}: {what} '{name}' has shape {view.shape}, the array {array.shape}"
+            )
+        view[...] = array
+
+    def forward(
+        self,
+        blobs: Iterable[str] = (),
+        start: str | None = None,
+        end: str | None = None,
+        **inputs: npt.ArrayLike,
+    ) -> dict[str, Array]:
+        """Runs the layers from `start` to `end` and returns the outputs.
+
+        Args:
+            blobs: names of further blobs to return.
+            start, end: first and last layer to run; all of them by default.
+            inputs: values of input blobs, of the blobs' shapes.
+
+        Returns:
+            Name -> copy of the value, for the outputs (the tops of `end`, if given) and `blobs`.
+        """
+        for name, value in inputs.items():
+            if name not in self.inputs:
+                raise NetError(
+                    f"{self.path}: '{name}' is not an input{nearest(name, self.inputs)}; "
+                    f"inputs: {', '.join(self.inputs) or 'none'}"
+                )
+            self._set("input", name, self.blobs[name].data, value)
+        first = self._position(start, 0)
+        last = self._position(end, len(self.layers) - 1)
+        loss = 0.0
+        for node in self.layers[first : last + 1]:
+            node.forward()
+            for weight, top in zip(node.loss_weights, node.top, strict=True):
+                if weight:
+                    loss += weight * float(np.sum(top.data, dtype=np.float64))
+        self.loss = loss
+        outputs = self.outputs if end is None else self.layers[last].top_names
+        return {name: self._blob(name).data.copy() for name in dict.fromkeys([*outputs, *blobs])}
+
+    def backward(
+        self,
+        diffs: Iterable[str] = (),
+        start: str | None = None,
+        end: str | None = None,
+        **top_diffs: npt.ArrayLike,
+    ) -> dict[str, Array]:
+        """Runs backward from layer `start` (the last) to `end` (the first).
+
+        Parameter gradients are added to; see `clear_param_diffs`. The gradient of a loss is its
+        loss_weight unless `top_diffs` gives another.
+
+        Args:
+            diffs: names of further blobs whose gradients to return.
+            top_diffs: gradients to put on blobs before the run, of the blobs' shapes.
+
+        Returns:
+            Name -> copy of the gradient, for the inputs that have one and `diffs`.
+        """
+        last = self._position(start, len(self.layers) - 1)
+        first = self._position(end, 0)
+        for name, value in top_diffs.items():
+            self._set("blob", name, self._blob(name).diff, value)
+        for node in reversed(self.layers[first : last + 1]):
+            for name, weight, top in zip(node.top_names, node.loss_weights, node.top, strict=True):
+                if weight and name not in top_diffs:
+                    top.diff[...] = weight
+            if node.need_backward:
+                node.backward()
+        computed = [name for name in self.inputs if self.blobs[name].has_grad]
+        return {name: self._blob(name).diff.copy() for name in dict.fromkeys([*computed, *diffs])}
+
+    def reshape(self) -> None:
+        """Passes the shapes of the inputs, after `blobs[name].reshape(...)`, on to all layers."""
+        for node in self.layers:
+            node.reshape()
+
+    def clear_param_diffs(self) -> None:
+        """Sets the gradients of all parameters to zero."""
+        for param in self.learnable:
+            param.blob.clear_diff()
+
+    # Weights ------------------------------------------------------------------------------------
+
+    def copy_from(self, weights: Path_ | pb.NetParameter) -> None:
+        """Loads parameters by layer name, as Caffe's CopyTrainedLayersFrom.
+
+        Layers of the file that the net does not have, and layers of the net that the file does not
+        have, are left alone and told in `notes`.
+
+        Args:
+            weights: a .caffemodel, today's or V1, or a message that holds one.
+
+        Raises:
+            WeightsError: no layer of the file has parameters here, or blobs differ in number or
+                shape: all of them are listed, and nothing is loaded.
+        """
+        what = "weights" if isinstance(weights, pb.NetParameter) else str(weights)
+        found: list[tuple[Blob, Array]] = []
+        wrong: list[str] = []
+        strangers: list[str] = []
+        missing = dict.fromkeys(self.params)
+        for name, arrays in arrays_of_layers(weights):
+            if not arrays:
+                continue
+            if name not in self.params:
+                strangers.append(name)
+                continue
+            missing.pop(name, None)
+            blobs = self.params[name]
+            if len(arrays) != len(blobs):
+                wrong.append(f"'{name}' has {len(arrays)} blobs in the file, {len(blobs)} here")
+                continue
+            for index, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
+                if _same_shape(array.shape, blob.shape):
+                    found.append((blob, array))
+                else:
+                    wrong.append(f"{name}/{index} is {array.shape} in the file, {blob.shape} here")
+        if wrong:
+            raise WeightsError(f"{what} does not fit {self.path}: {'; '.join(wrong)}")
+        if not found:
+            raise WeightsError(
+                f"{what} holds weights of {_some(strangers) or 'no layer'}, and {self.path} has "
+                f"parameters in {_some(list(self.params)) or 'no layer'}: no layer is in both"
+            )
+        for blob, array in found:
+            blob.data[...] = array.reshape(blob.shape)
+        if strangers:
+            self.notes.append(f"{what}: not in this net, left out: {_some(strangers)}")
+        if missing:
+            self.notes.append(f"{what}: without weights, left as they were: {_some(list(missing))}")
+
+    def save(self, path: Path_, *, write_diff: bool = False) -> None:
+        """Writes the parameters to a .caffemodel that stock Caffe reads.
+
+        Raises:
+            WeightsError: the file cannot be written; an older one is untouched.
+        """
+        nodes = [(node.layer.layer_param, node.layer.blobs) for node in self.layers]
+        values = [(param, [blob.data for blob in blobs]) for param, blobs in nodes]
+        diffs = [[blob.diff for blob in blobs] for _, blobs in nodes] if write_diff else None
+        write_layers(path, self.name, values, diffs)
+
+    def to_proto(self, write_diff: bool = False) -> pb.NetParameter:
+        """The layers as they run here, splits included, with their parameters."""
+        message = pb.NetParameter(name=self.name)
+        for node in self.layers:
+            layer = message.layer.add()
+            layer.CopyFrom(node.layer.layer_param)
+            for blob in node.layer.blobs:
+                diff = blob.diff if write_diff else None
+                layer.blobs.append(array_to_blob(blob.data, diff))
+        return message
+
+    def close(self) -> None:
+        """Stops the background threads of data layers and closes their files."""
+        for node in self.layers:
+            node.layer.close()
+
+    def __enter__(self) -> Net:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _check_count(layer: Layer, what: str, names: list[str], limits: tuple[int, int | None]) -> None:
+    least, most = limits
+    if least <= len(names) and (most is None or len(names) <= most):
+        return
+    if most is None:
+        wanted = f"at least {least}"
+    else:
+        wanted = str(least) if least == most else f"{least} to {most}"
+    raise layer.error(f"takes {wanted} {what}s, {len(names)} are given", what)
+
+
+def _same_shape(file: tuple[int, ...], blob: tuple[int, ...]) -> bool:
+    """Whether shapes agree; files of old write every blob with four axes, ones in front."""
+    return file == blob or (
+        len(file) == 4 and len(blob) < 4 and file == (1,) * (4 - len(blob)) + blob
+    )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
