@@ -23,6 +23,8 @@ struct PoolingAttrs {
   Pair pad{0, 0};
 };
 
+struct RegionAttrs {
+  Pair grid{8, 8};
   int64_t pad = 1;
   float eps = 1e-5f;
   bool frozen = false;  // statistics are given, not computed from the batch

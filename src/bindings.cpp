@@ -60,6 +60,11 @@ void bind_attributes(py::module_& module) {
            }),
            py::arg("max"), py::arg("kernel"), py::arg("stride") = Pair{1, 1},
            py::arg("pad") = Pair{0, 0});
+  py::class_<RegionAttrs>(module, "RegionAttrs")
+      .def(py::init([](Pair grid, int64_t pad, float eps, bool frozen) {
+             return RegionAttrs{grid, pad, eps, frozen};
+           }),
+           py::arg("grid"), py::arg("pad"), py::arg("eps"), py::arg("frozen"));
   py::enum_<Normalization>(module, "Normalization")
       .value("FULL", Normalization::full)
       .value("VALID", Normalization::valid)
@@ -116,6 +121,11 @@ PYBIND11_MODULE(_core, module) {
             arg("dscale").none(true), arg("dbias").none(true), arg("axis"));
   DRML_BIND(pooling_forward, arg("x"), arg("y"), arg("attrs"));
   DRML_BIND(pooling_backward, arg("x"), arg("dy"), arg("dx"), arg("attrs"));
+  DRML_BIND(region_forward, arg("x"), arg("weight"), arg("bias"), arg("mean"), arg("variance"),
+            arg("y"), arg("attrs"));
+  DRML_BIND(region_backward, arg("x"), arg("weight"), arg("mean"), arg("variance"), arg("dy"),
+            arg("dx").none(true), arg("dweight").none(true), arg("dbias").none(true),
+            arg("attrs"));
 
   DRML_BIND(relu_forward, arg("x"), arg("y"), arg("negative_slope"));
   DRML_BIND(relu_backward, arg("x"), arg("dy"), arg("dx"), arg("negative_slope"));

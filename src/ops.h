@@ -69,6 +69,15 @@ DRML_OP(void, pooling_forward, const Tensor& x, const Tensor& y, const PoolingAt
 DRML_OP(void, pooling_backward, const Tensor& x, const Tensor& dy, const Tensor& dx,
         const PoolingAttrs& attrs)
 
+// The region layer: y = x + conv(relu(batch_norm(x))) with its own statistics, weights and bias for
+// every patch of a grid; zero padding at the patch's border. x, y (N, C, H, W); weight
+// (P, C, C, k, k); bias (P, C); mean, variance (P, C) as for batch_norm. -------------------------
+DRML_OP(void, region_forward, const Tensor& x, const Tensor& weight, const Tensor& bias,
+        const Tensor& mean, const Tensor& variance, const Tensor& y, const RegionAttrs& attrs)
+DRML_OP(void, region_backward, const Tensor& x, const Tensor& weight, const Tensor& mean,
+        const Tensor& variance, const Tensor& dy, const Tensor* dx, const Tensor* dweight,
+        const Tensor* dbias, const RegionAttrs& attrs)
+
 // Element after element: x and y lie alike in memory and may be the same tensor. -----------------
 DRML_OP(void, relu_forward, const Tensor& x, const Tensor& y, float negative_slope)
 DRML_OP(void, relu_backward, const Tensor& x, const Tensor& dy, const Tensor& dx,
