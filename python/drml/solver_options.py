@@ -1,0 +1,134 @@
+"""What a solver file may say: each field is honored, noted as without effect, or refused."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+
+from drml.errors import SolverError
+from drml.proto import caffe_pb2 as pb
+from drml.prototxt import SolverFile
+
+SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+"""Caffe's solver types; SGD is the one that exists here."""
+
+_OTHER_TYPES_ONLY = ("delta", "momentum2", "rms_decay")
+_LEAST = {
+    "test_interval": 0,
+    "display": 0,
+    "average_loss": 1,
+    "max_iter": 0,
+    "iter_size": 1,
+    "snapshot": 0,
+}
+_FINITE = ("momentum", "weight_decay", "clip_gradients")
+
+
+def _error(solver: SolverFile, field: str, message: str) -> SolverError:
+    return SolverError(f"{solver.where(field)}: {field}: {message}")
+
+
+def check_options(solver: SolverFile) -> list[str]:
+    """Checks a solver file's fields by themselves; returns notes on fields that have no effect.
+
+    Raises:
+        SolverError: a value is out of range or asks for what does not exist here. The line names
+            file and line, and the nearest name where one is misspelt.
+    """
+    param = solver.message
+    _check_type(solver)
+    for field, least in _LEAST.items():
+        if getattr(param, field) < least:
+            raise _error(solver, field, f"must be {least} or more, not {getattr(param, field)}")
+    for field in _FINITE:
+        if not math.isfinite(getattr(param, field)):
+            raise _error(solver, field, f"must be a finite number, not {getattr(param, field)}")
+    for value in param.test_iter:
+        if value < 1:
+            raise _error(solver, "test_iter", f"must be 1 or more, not {value}")
+    if param.regularization_type not in ("L1", "L2"):
+        raise _error(
+            solver, "regularization_type", f"must be L1 or L2, not '{param.regularization_type}'"
+        )
+    if param.snapshot_format == pb.SolverParameter.HDF5:
+        raise _error(solver, "snapshot_format", "HDF5 is not supported yet; use BINARYPROTO")
+    return _notes(solver)
+
+
+def _check_type(solver: SolverFile) -> None:
+    name = solver.message.type
+    if name == "SGD":
+        return
+    where = solver.where("type")
+    if where == solver.where():
+        where = solver.where("solver_type")
+    if name in SOLVER_TYPES:
+        raise SolverError(f"{where}: solver type {name} is not supported yet; SGD is")
+    by_lower_case = {known.lower(): known for known in SOLVER_TYPES}
+    match = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    hint = f"did you mean '{by_lower_case[match[0]]}'?" if match else "SGD is supported"
+    raise SolverError(f"{where}: unknown solver type '{name}'; {hint}")
+
+
+def _notes(solver: SolverFile) -> list[str]:
+    param = solver.message
+    notes = [
+        f"{solver.where(field)}: {field} is read by other solver types than SGD only"
+        for field in _OTHER_TYPES_ONLY
+        if param.HasField(field)
+    ]
+    if param.HasField("layer_wise_reduce"):
+        where = solver.where("layer_wise_reduce")
+        notes.append(f"{where}: layer_wise_reduce has no effect on a single device")
+    return notes
+
+
+def choose_device(solver: SolverFile, device: str | None) -> str:
+    """The device to train on: `device` where one is given, else what solver_mode and device_id say.
+
+    Caffe's solver_mode is GPU where a file does not set it; such a file trains on the CPU here.
+
+    Raises:
+        SolverError: the file asks for a GPU and this build has none.
+    """
+    if device is not None and device != "cpu":
+        raise SolverError(f"--device {device}: this build of drml has no CUDA; use --device cpu")
+    param = solver.message
+    wants_gpu = param.HasField("solver_mode") and param.solver_mode == pb.SolverParameter.GPU
+    if device is None and wants_gpu:
+        raise _error(
+            solver,
+            "solver_mode",
+            "GPU, but this build of drml has no CUDA; set solver_mode: CPU or give --device cpu",
+        )
+    return "cpu"
+
+
+def snapshot_prefix(solver: SolverFile) -> str:
+    """The prefix of snapshot files.
+
+    A relative prefix starts at the working directory, or beside the solver's file where only there
+    its folder exists. Where the file sets none, it is the solver's file without its extension, as
+    in Caffe; a prefix that is a folder gets the name of the solver's file. A folder that does not
+    exist is made by the first snapshot if the folder that it is in exists.
+
+    Raises:
+        SolverError: snapshots are to be written, and there is no such folder.
+    """
+    param = solver.message
+    own = Path(solver.path)
+    given = Path(param.snapshot_prefix) if param.snapshot_prefix else own.with_suffix("")
+    beside = own.parent / given
+    if not given.parent.is_dir() and beside.parent.is_dir():
+        given = beside
+    if given.is_dir():
+        given = given / own.stem
+    folder = given.parent
+    if (param.snapshot or param.snapshot_after_train) and not folder.is_dir():
+        where = f"{solver.where('snapshot_prefix')}: snapshot_prefix '{given}'"
+        if folder.exists():
+            raise SolverError(f"{where}: {folder} is not a folder")
+        if not folder.parent.is_dir():
+            raise SolverError(f"{where}: there is no folder {folder.parent}")
+    return str(given)
