@@ -37,4 +37,12 @@ struct LossAttrs {
   std::optional<int64_t> ignore_label;
 };
 
+struct LrnAttrs {
+  int64_t size = 5;
+  float alpha = 1.0f;
+  float beta = 0.75f;
+  float k = 1.0f;
+  bool within_channel = false;
+};
+
 }  // namespace drml

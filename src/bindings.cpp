@@ -75,6 +75,12 @@ void bind_attributes(py::module_& module) {
              return LossAttrs{normalization, ignore_label};
            }),
            py::arg("normalization"), py::arg("ignore_label") = py::none());
+  py::class_<LrnAttrs>(module, "LrnAttrs")
+      .def(py::init([](int64_t size, float alpha, float beta, float k, bool within_channel) {
+             return LrnAttrs{size, alpha, beta, k, within_channel};
+           }),
+           py::arg("size"), py::arg("alpha"), py::arg("beta"), py::arg("k"),
+           py::arg("within_channel"));
 }
 
 void bind_runtime(py::module_& module) {
@@ -151,6 +157,8 @@ PYBIND11_MODULE(_core, module) {
             arg("dx"));
   DRML_BIND(accuracy_forward, arg("x"), arg("label"), arg("y"), arg("per_class").none(true),
             arg("top_k"), arg("axis"), arg("ignore_label"));
+  DRML_BIND(lrn_forward, arg("x"), arg("y"), arg("attrs"));
+  DRML_BIND(lrn_backward, arg("x"), arg("dy"), arg("dx"), arg("attrs"));
 }
 
 }  // namespace drml

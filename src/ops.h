@@ -124,4 +124,10 @@ DRML_OP(void, multi_sigmoid_cross_entropy_loss_backward, const Tensor& x, const 
 DRML_OP(void, accuracy_forward, const Tensor& x, const Tensor& label, const Tensor& y,
         const Tensor* per_class, int64_t top_k, int64_t axis, std::optional<int64_t> ignore_label)
 
+// Local response normalization: y = x * (k + alpha / count * sum of x^2 over a window)^-beta, for
+// x (N, C, H, W); a window is `size` channels, or size x size pixels, which are `count` numbers. --
+DRML_OP(void, lrn_forward, const Tensor& x, const Tensor& y, const LrnAttrs& attrs)
+DRML_OP(void, lrn_backward, const Tensor& x, const Tensor& dy, const Tensor& dx,
+        const LrnAttrs& attrs)
+
 }  // namespace drml
