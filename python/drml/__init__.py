@@ -1,0 +1,33 @@
+"""drml: Deep Region and Multi-label Learning (CVPR 2016) and the Caffe nets around it, on CPUs.
+
+`Net`, `SGDSolver`, `TRAIN` and `TEST` are pycaffe's; they are imported when first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drml.errors import DrmlError
+    from drml.net import Net
+    from drml.proto.caffe_pb2 import TEST, TRAIN
+    from drml.solver import SGDSolver
+
+__all__ = ["TEST", "TRAIN", "DrmlError", "Net", "SGDSolver", "__version__"]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DrmlError": "drml.errors",
+    "Net": "drml.net",
+    "SGDSolver": "drml.solver",
+    "TEST": "drml.proto.caffe_pb2",
+    "TRAIN": "drml.proto.caffe_pb2",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'drml' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

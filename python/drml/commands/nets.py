@@ -1,0 +1,55 @@
+"""Nets as the options --phase and --batch-size ask for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from drml.net import Net
+from drml.proto import caffe_pb2 as pb
+from drml.prototxt import NetFile, read_net
+
+_DATA_FIELDS = ("data_param", "image_data_param", "hdf5_data_param", "memory_data_param")
+
+
+def synthetic_net(
+    path: Path,
+    phase: str,
+    batch_size: int | None = None,
+    *,
+    weights: Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Net:
+    """The net of a file, fed with random numbers of the shapes that the file states.
+
+    Args:
+        path: a net file.
+        phase: `TRAIN` or `TEST`.
+        batch_size: replaces the file's; None keeps it.
+        weights: a .caffemodel; None keeps the fillers' initial weights.
+        seed: of initial weights and dropout.
+        device: where to compute.
+    """
+    file = read_net(path)
+    if batch_size is not None:
+        set_batch_size(file, batch_size)
+    return Net(file, weights, pb.Phase.Value(phase), seed=seed, device=device, synthetic_data=True)
+
+
+def set_batch_size(file: NetFile, size: int) -> None:
+    """Makes every data layer, Input and DummyData of `file` give batches of `size`.
+
+    The batch is axis 0 of every shape, as everywhere in Caffe. The file's message is changed.
+    """
+    for source in file.layers:
+        param = source.param
+        for field in _DATA_FIELDS:
+            if param.HasField(field):
+                getattr(param, field).batch_size = size
+        dummy = param.dummy_data_param
+        for shape in [*param.input_param.shape, *dummy.shape]:
+            if shape.dim:
+                shape.dim[0] = size
+        # Index by index, for an assignment to all would set a field that the file does not.
+        for index in range(len(dummy.num)):
+            dummy.num[index] = size
