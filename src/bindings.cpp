@@ -130,8 +130,7 @@ PYBIND11_MODULE(_core, module) {
   DRML_BIND(region_forward, arg("x"), arg("weight"), arg("bias"), arg("mean"), arg("variance"),
             arg("y"), arg("attrs"));
   DRML_BIND(region_backward, arg("x"), arg("weight"), arg("mean"), arg("variance"), arg("dy"),
-            arg("dx").none(true), arg("dweight").none(true), arg("dbias").none(true),
-            arg("attrs"));
+            arg("dx").none(true), arg("dweight").none(true), arg("dbias").none(true), arg("attrs"));
 
   DRML_BIND(relu_forward, arg("x"), arg("y"), arg("negative_slope"));
   DRML_BIND(relu_backward, arg("x"), arg("dy"), arg("dx"), arg("negative_slope"));

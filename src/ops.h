@@ -50,21 +50,22 @@ DRML_OP(void, inner_product_backward, const Tensor& x, const Tensor& weight, con
         const Tensor* dx, const Tensor* dweight, const Tensor* dbias, bool transpose)
 
 // Batch normalization without scale or shift: mean, variance (C,) are read when frozen, else
-// computed over all axes but 1 (variance divided by the count) and written. ---------------------
+// computed over all axes but 1 (variance divided by the count) and written. x and y lie alike in
+// memory and may be the same tensor, and so may dy and dx. ---------------------------------------
 DRML_OP(void, batch_norm_forward, const Tensor& x, const Tensor& mean, const Tensor& variance,
         const Tensor& y, float eps, bool frozen)
 DRML_OP(void, batch_norm_backward, const Tensor& x, const Tensor& mean, const Tensor& variance,
         const Tensor& dy, const Tensor& dx, float eps, bool frozen)
 
 // y = x * scale + bias, where scale and bias have the axes of x from `axis` on, and all others are
-// broadcast; x and y lie alike in memory and may be the same tensor, and so may dy and dx. ---------
+// broadcast; x and y lie alike in memory and may be the same tensor, and so may dy and dx. -------
 DRML_OP(void, scale_forward, const Tensor& x, const Tensor& scale, const Tensor* bias,
         const Tensor& y, int64_t axis)
 DRML_OP(void, scale_backward, const Tensor& x, const Tensor& scale, const Tensor& dy,
         const Tensor* dx, const Tensor* dscale, const Tensor* dbias, int64_t axis)
 
-// Pooling: x (N, C, H, W), y (N, C, H', W'); window (i, j) starts at i * stride - pad. MAX skips the
-// padding; AVE counts it as zeros, up to its far border. -------------------------------------------
+// Pooling: x (N, C, H, W), y (N, C, H', W'); window i of an axis starts at i * stride - pad. MAX
+// skips the padding; AVE counts it as zeros, up to its far border. -------------------------------
 DRML_OP(void, pooling_forward, const Tensor& x, const Tensor& y, const PoolingAttrs& attrs)
 DRML_OP(void, pooling_backward, const Tensor& x, const Tensor& dy, const Tensor& dx,
         const PoolingAttrs& attrs)

@@ -308,8 +308,8 @@ dnnl::primitive_desc quick_desc(Make make) {
 }
 
 // Whether the weight gradient is quicker with x and dy reordered as oneDNN chooses. It has kernels
-// for images of three planes: DRML's conv1 takes 78 ms by them, both reorders included, against
-// 115 ms channels-last (AVX2, two threads, batch 16); with other strides there is nothing in it.
+// for images of three planes: DRML's conv1 takes 146 ms by them, both reorders included, against
+// 223 ms channels-last (AVX2, one thread, batch 16); with other strides there is nothing in it.
 bool prefers_planes(const ConvolutionGeometry& g) {
   return g.x[1] == 3 && g.weight.size() == 4 && g.stride == Dims{1, 1};
 }
@@ -390,12 +390,11 @@ void cpu::convolution_backward(const Tensor& x, const Tensor& weight, const Tens
 //
 // The matrices are multiplied by dnnl_sgemm, because it takes them as they lie, transposed or not,
 // and adds to what is there: DRML's fc8 has 190 MB of weights, which are never copied. Measured on
-// fc8 (D 11664, K 4096; AVX2, two threads), in ms forward / dx / dweight, for M rows:
-//     M      1                16               64               128
-//     sgemm  8.6 / 8.0 / 19   23 / 17 / 38     45 / 34 / 42     79 / 72 / 70
-//     matmul 8.9 / 8.3 / 35   23 / 17 / 35     45 / 35 / 52     77 / 70 / 78
-// The inner-product primitive takes as long for M from 16 on, but twice as long for one row, and it
-// cannot add to dweight.
+// fc8 (D 11664, K 4096; AVX2, one thread) for M rows, in ms, forward / dx / dweight:
+//     M       1                  16                   64                   128
+//     sgemm   9.7 / 9.3 / 28.4   40.0 / 34.5 / 40.6   93.2 / 75.0 / 88.6   161 / 143 / 137
+//     matmul  9.3 / 9.2 / 44.3   39.9 / 35.4 / 54.9   86.9 / 73.5 / 102    159 / 141 / 152
+// oneDNN's inner-product primitive takes as long as sgemm, but cannot add to dweight.
 
 namespace {
 
