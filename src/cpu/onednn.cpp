@@ -1,8 +1,8 @@
 // What oneDNN computes: convolution and inner product.
 //
 // Maps are read and written where they lie, channels-last: on DRML's convolutions (AVX2, two
-// threads, batch 16) oneDNN is as quick there as in the layouts that it would choose itself, 110 ms
-// against 118 ms forward, and the maps need no reordering. Only weights, which are small, are put
+// threads, batch 16) oneDNN is as quick there as in the layouts that it would choose itself, 94 ms
+// against 107 ms forward, and the maps need no reordering. Only weights, which are small, are put
 // in oneDNN's order at each call. The one exception is the weight gradient of a convolution over
 // three channels, see `prefers_planes`.
 //
@@ -308,8 +308,8 @@ dnnl::primitive_desc quick_desc(Make make) {
 }
 
 // Whether the weight gradient is quicker with x and dy reordered as oneDNN chooses. It has kernels
-// for images of three planes: DRML's conv1 takes 146 ms by them, both reorders included, against
-// 223 ms channels-last (AVX2, one thread, batch 16); with other strides there is nothing in it.
+// for images of three planes: DRML's conv1 takes 77 ms by them, both reorders included, against
+// 107 ms channels-last (AVX2, two threads, batch 16); with other strides there is nothing in it.
 bool prefers_planes(const ConvolutionGeometry& g) {
   return g.x[1] == 3 && g.weight.size() == 4 && g.stride == Dims{1, 1};
 }
@@ -390,10 +390,10 @@ void cpu::convolution_backward(const Tensor& x, const Tensor& weight, const Tens
 //
 // The matrices are multiplied by dnnl_sgemm, because it takes them as they lie, transposed or not,
 // and adds to what is there: DRML's fc8 has 190 MB of weights, which are never copied. Measured on
-// fc8 (D 11664, K 4096; AVX2, one thread) for M rows, in ms, forward / dx / dweight:
-//     M       1                  16                   64                   128
-//     sgemm   9.7 / 9.3 / 28.4   40.0 / 34.5 / 40.6   93.2 / 75.0 / 88.6   161 / 143 / 137
-//     matmul  9.3 / 9.2 / 44.3   39.9 / 35.4 / 54.9   86.9 / 73.5 / 102    159 / 141 / 152
+// fc8 (D 11664, K 4096; AVX2, two threads) for M rows, in ms, forward / dx / dweight:
+//     M       1                 16                   64                   128
+//     sgemm   7.5 / 6.4 / 15.2  19.5 / 16.1 / 17.5   42.5 / 34.1 / 39.9   107 / 98 / 83
+//     matmul  7.7 / 7.3 / 27.3  19.1 / 15.5 / 27.9   43.7 / 34.2 / 50.4   110 / 102 / 99
 // oneDNN's inner-product primitive takes as long as sgemm, but cannot add to dweight.
 
 namespace {
