@@ -29,30 +29,32 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drml.net import Net
 
 ROOT = Path(__file__).resolve().parent.parent
-MEMORY_OF = """
+NET = ROOT / "prototxt" / "drml.prototxt"
+PEAK_MEMORY = """
 import resource, sys
+from pathlib import Path
 from drml import _core
-from drml.net import Net
-from drml.proto import caffe_pb2 as pb
-from drml.prototxt import parse_net, read_net
-from drml.batch_size import set_batch_size
-train, batch = sys.argv[2] == "train", int(sys.argv[3])
-_core.set_threads(int(sys.argv[4]))
-file = set_batch_size(read_net(sys.argv[1]), batch)
-net = Net(file, phase=pb.TRAIN if train else pb.TEST, synthetic_data=True)
-velocity = []
-for iteration in range(2 if train else 3):
+from drml.commands.nets import synthetic_net
+
+path, mode, batch, threads = sys.argv[1:]
+_core.set_threads(int(threads))
+train = mode == "train"
+net = synthetic_net(Path(path), "TRAIN" if train else "TEST", int(batch))
+velocities = [_core.Tensor(param.blob.shape) for param in net.learnable] if train else []
+for _ in range(2):
     net.forward()
-    if train:
-        net.backward()
-        for param in net.learnable:
-            if iteration == 0:
-                velocity.append(_core.Tensor(param.blob.shape))
-        for param, v in zip(net.learnable, velocity):
-            _core.sgd_update(param.blob.value, param.blob.grad, v, 0.001, 0.9, 0.0005, False)
-        net.clear_param_diffs()
+    if not train:
+        continue
+    net.backward()
+    for param, velocity in zip(net.learnable, velocities):
+        _core.sgd_update(param.blob.value, param.blob.grad, velocity, 0.001, 0.9, 0.0005, False)
+    net.clear_param_diffs()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -69,10 +71,10 @@ def build_onednn_times() -> Path:
     return build / "onednn_times"
 
 
-def primitive_lines(net: object) -> tuple[list[str], str]:
+def primitive_lines(net: Net) -> tuple[list[str], str]:
     """onednn_times' lines for convolutions and inner products, and for the region layer."""
     lines, region = [], ""
-    for node in net.layers:  # type: ignore[attr-defined]
+    for node in net.layers:
         blobs = node.layer.blobs
         if node.type == "Convolution":
             (n, c, h, w), (k, _, kh, kw) = node.bottom[0].shape, blobs[0].shape
@@ -101,14 +103,10 @@ def milliseconds(work: Callable[[], object], repeats: int) -> float:
 
 def measure_speed(options: argparse.Namespace) -> dict[str, object]:
     from drml import _core
-    from drml.batch_size import set_batch_size
-    from drml.net import Net
-    from drml.proto import caffe_pb2 as pb
-    from drml.prototxt import read_net
+    from drml.commands.nets import synthetic_net
 
     _core.set_threads(options.threads)
-    file = set_batch_size(read_net(ROOT / "prototxt" / "drml.prototxt"), options.batch)
-    net = Net(file, phase=pb.TEST, synthetic_data=True)
+    net = synthetic_net(NET, "TEST", options.batch)
     net.forward()
     lines, region_line = primitive_lines(net)
     region = net.layer_dict["region2"]
@@ -155,9 +153,8 @@ def measure_speed(options: argparse.Namespace) -> dict[str, object]:
 
 def peak_memory(threads: int, mode: str, batch: int) -> float:
     """Peak resident megabytes of a fresh process."""
-    net = str(ROOT / "prototxt" / "drml.prototxt")
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY_OF, net, mode, str(batch), str(threads)],
+        [sys.executable, "-c", PEAK_MEMORY, str(NET), mode, str(batch), str(threads)],
         capture_output=True,
         text=True,
         check=True,

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -255,12 +256,18 @@ def test_an_interrupt_ends_in_one_line(small: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A test run in the background may have been started with interrupts ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
-    assert process.stdout is not None
-    # The first line is printed before the timing begins.
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    with process:
+        assert process.stdout is not None
+        # The first line is printed before the timing begins.
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        try:
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert error == "drml: error: interrupted\n"
 
