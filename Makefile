@@ -10,32 +10,41 @@ DATA ?=
 MINUTES ?= 2
 
 BIN := $(VENV)/bin
-SOURCES := $(shell find src python setup.py pyproject.toml CMakeLists.txt -type f \
-             -not -name '*.so' -not -name '*.pyc' 2>/dev/null)
+SOURCES := $(shell git ls-files src python prototxt setup.py pyproject.toml CMakeLists.txt)
 
 .PHONY: run test lint bench clean
 
-run: $(VENV)/.demo
+run: $(VENV)/.package $(VENV)/.needs-demo
 	$(BIN)/python -m drml.run demo runs/demo --minutes $(MINUTES) $(if $(DATA),--data $(DATA))
 
-test: $(VENV)/.test
+test: $(VENV)/.package $(VENV)/.needs-test
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.lint
+lint: $(VENV)/.package $(VENV)/.needs-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp')
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.package $(VENV)/.needs-bench
 	$(BIN)/python benchmarks/bench_main_job.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.%: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet '.[$*]'
-	touch $@
+$(VENV)/.package: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet .
+	@touch $@
+
+# What one of pyproject.toml's optional-dependencies names, without building the package again.
+NEEDS = import sys, tomllib; \
+  project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+  print("\n".join(project["optional-dependencies"][sys.argv[1]]))
+
+$(VENV)/.needs-%: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -c '$(NEEDS)' $* > $@.txt
+	$(BIN)/python -m pip install --quiet -r $@.txt
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build runs *.egg-info python/*.egg-info

@@ -3,9 +3,9 @@
 // Reads from standard input lines such as
 //   conv NAME groups batch in_channels height width out_channels kernel_h kernel_w stride
 //   ip NAME batch inputs outputs
-// and prints `NAME milliseconds implementation` for each: the least of the repeats. Layouts are left
-// to the library (format_tag::any) and reorders are not counted, so this is what a program could at
-// best reach with this library on this machine. Usage: onednn_times REPEATS < lines
+// and prints `NAME milliseconds implementation` for each: the least of the repeats. Layouts are
+// left to the library (format_tag::any) and reorders are not counted, so this is what a program
+// could at best reach with this library on this machine. Usage: onednn_times REPEATS < lines
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -71,8 +71,8 @@ int main(int argc, char** argv) {
       long groups, n, c, h, w, k, kh, kw, stride;
       words >> groups >> n >> c >> h >> w >> k >> kh >> kw >> stride;
       const long pad = groups > 1 ? kh / 2 : 0;
-      const Dims weights = groups > 1 ? Dims{groups, k / groups, c / groups, kh, kw}
-                                      : Dims{k, c, kh, kw};
+      const Dims weights =
+          groups > 1 ? Dims{groups, k / groups, c / groups, kh, kw} : Dims{k, c, kh, kw};
       const Dims dst = {n, k, (h + 2 * pad - kh) / stride + 1, (w + 2 * pad - kw) / stride + 1};
       const dnnl::convolution_forward::primitive_desc desc(
           engine, inference, dnnl::algorithm::convolution_direct, any({n, c, h, w}), any(weights),
@@ -82,9 +82,9 @@ int main(int argc, char** argv) {
     } else if (kind == "ip") {
       long n, inputs, outputs;
       words >> n >> inputs >> outputs;
-      const dnnl::inner_product_forward::primitive_desc desc(
-          engine, inference, any({n, inputs}), any({outputs, inputs}), any({outputs}),
-          any({n, outputs}));
+      const dnnl::inner_product_forward::primitive_desc desc(engine, inference, any({n, inputs}),
+                                                             any({outputs, inputs}), any({outputs}),
+                                                             any({n, outputs}));
       least = least_time(desc, dnnl::inner_product_forward(desc), engine, repeats);
       implementation = desc.impl_info_str();
     } else {
