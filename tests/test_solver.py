@@ -1,12 +1,7 @@
-"""The solver against Caffe's formulas in float64 and Caffe's own trajectories; its options.
-
-The reference trains logistic regression with the masked multi-label loss of the paper:
-one InnerProduct layer, one MultiSigmoidCrossEntropyLoss.
-"""
+"""The solver: how it names its nets, when it tests, logs and stops, and what it refuses."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 from collections.abc import Callable
@@ -15,161 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from layer_testing import relative_error
+from training_testing import make_solver, quiet
 
 from drml.errors import DrmlError, PrototxtError, SolverError
 from drml.proto import caffe_pb2 as pb
-from drml.prototxt import NetFile, parse_solver
+from drml.prototxt import NetFile
 from drml.runlog import RunLog
 from drml.signals import Action
 from drml.solver import SGDSolver
-
-Floats = npt.NDArray[np.float64]
-
-BATCH, FEATURES, UNITS, STEPS = 6, 7, 3, 6
-
-
-@dataclasses.dataclass
-class Options:
-    """The settings of one case, in the words of SolverParameter."""
-
-    base_lr: float = 0.5
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    regularization_type: str = "L2"
-    iter_size: int = 1
-    clip_gradients: float = -1.0
-    gamma: float = 1.0
-    lr_mult: tuple[float, float] = (1.0, 2.0)
-    decay_mult: tuple[float, float] = (1.0, 0.0)
-
-    def prototxt(self) -> str:
-        """The solver file, its net inside."""
-        return f"""
-            base_lr: {self.base_lr} momentum: {self.momentum} weight_decay: {self.weight_decay}
-            regularization_type: "{self.regularization_type}" iter_size: {self.iter_size}
-            clip_gradients: {self.clip_gradients} lr_policy: "exp" gamma: {self.gamma}
-            max_iter: 100 random_seed: 3 snapshot_after_train: false
-            net_param {{ name: "logistic"
-              layer {{ name: "in" type: "Input" top: "x" top: "y" input_param {{
-                shape {{ dim: {BATCH} dim: {FEATURES} }} shape {{ dim: {BATCH} dim: {UNITS} }} }} }}
-              layer {{ name: "fc" type: "InnerProduct" bottom: "x" top: "fc"
-                param {{ lr_mult: {self.lr_mult[0]} decay_mult: {self.decay_mult[0]} }}
-                param {{ lr_mult: {self.lr_mult[1]} decay_mult: {self.decay_mult[1]} }}
-                inner_product_param {{ num_output: {UNITS} }} }}
-              layer {{ name: "loss" type: "MultiSigmoidCrossEntropyLoss" bottom: "fc" bottom: "y"
-                top: "loss" }} }}"""
-
-
-def reference(
-    options: Options, weight: Floats, bias: Floats, xs: Floats, ys: Floats
-) -> tuple[list[float], Floats, Floats]:
-    """Caffe's SGD: losses of all steps, last weights, last bias. Step i sees batch i."""
-    params = [weight.copy(), bias.copy()]
-    velocity = [np.zeros_like(p) for p in params]
-    losses = []
-    for step, (x, y) in enumerate(zip(xs, ys, strict=True)):
-        score = 1 / (1 + np.exp(-(x @ params[0].T + params[1])))
-        known, present = y != 0, y > 0
-        losses.append(-np.log(np.where(present, score, 1 - score))[known].sum() / len(x))
-        ds = np.where(known, score - present, 0) / len(x)
-        gradients = [options.iter_size * ds.T @ x, options.iter_size * ds.sum(axis=0)]
-        norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
-        if 0 <= options.clip_gradients < norm:
-            gradients = [g * options.clip_gradients / norm for g in gradients]
-        rate = options.base_lr * options.gamma**step
-        for i, gradient in enumerate(gradients):
-            gradient = gradient / options.iter_size
-            penalty = params[i] if options.regularization_type == "L2" else np.sign(params[i])
-            gradient = gradient + options.weight_decay * options.decay_mult[i] * penalty
-            velocity[i] = options.momentum * velocity[i] + rate * options.lr_mult[i] * gradient
-            params[i] = params[i] - velocity[i]
-    return losses, params[0], params[1]
-
-
-def quiet() -> RunLog:
-    return RunLog(quiet=True)
-
-
-def make(text: str, log: RunLog | None = None, **options: object) -> SGDSolver:
-    file = parse_solver(text, "solver.prototxt")
-    return SGDSolver(file, log=log or quiet(), **options)  # type: ignore[arg-type]
-
-
-CASES = {
-    "plain": Options(),
-    "momentum": Options(momentum=0.9),
-    "L2": Options(weight_decay=0.1),
-    "L1": Options(weight_decay=0.1, regularization_type="L1"),
-    "decay_of_the_bias": Options(weight_decay=0.1, decay_mult=(0.5, 3.0)),
-    "iter_size": Options(iter_size=3),
-    "clip": Options(clip_gradients=0.3),
-    "clip_that_does_nothing": Options(clip_gradients=1e6),
-    "clip_before_iter_size": Options(iter_size=3, clip_gradients=0.9),
-    "clip_to_nothing": Options(clip_gradients=0.0, weight_decay=0.1),
-    "frozen_bias": Options(lr_mult=(1.0, 0.0), momentum=0.9),
-    "all": Options(
-        momentum=0.8, weight_decay=0.05, iter_size=2, clip_gradients=0.5, gamma=0.7, base_lr=0.9
-    ),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_update_follows_caffes_formulas(case: str) -> None:
-    options = CASES[case]
-    random = np.random.default_rng(5)
-    weight, bias = random.normal(size=(UNITS, FEATURES)), random.normal(size=UNITS)
-    xs = random.normal(size=(STEPS, BATCH, FEATURES))
-    ys = random.choice([-1.0, 0.0, 1.0], size=(STEPS, BATCH, UNITS))
-    solver = make(options.prototxt())
-    solver.net.params["fc"][0].data = weight
-    solver.net.params["fc"][1].data = bias
-    losses = []
-    for x, y in zip(xs, ys, strict=True):
-        solver.net.blobs["x"].data, solver.net.blobs["y"].data = x, y
-        solver.step(1)
-        losses.append(solver.net.loss)
-    wanted = reference(options, weight, bias, xs, ys)
-    assert solver.iter == STEPS
-    assert relative_error(losses, wanted[0]) < 1e-6
-    assert relative_error(solver.net.params["fc"][0].data, wanted[1]) < 1e-6
-    assert relative_error(solver.net.params["fc"][1].data, wanted[2]) < 1e-6
-
-
-@pytest.mark.parametrize("name", ["fixed", "step", "exp", "multistep", "clip", "itersize"])
-def test_follows_the_trajectory_of_stock_caffe(golden_dir: Path, name: str) -> None:
-    folder = golden_dir / "net"
-    solver = SGDSolver(folder / f"solver_{name}.prototxt", log=quiet())
-    solver.net.copy_from(folder / "init.caffemodel")
-    compare_with_caffe(solver, folder, name, first=0)
-
-
-def test_resumes_from_stock_caffes_own_state(golden_dir: Path) -> None:
-    folder = golden_dir / "net"
-    console = io.StringIO()
-    solver = SGDSolver(folder / "solver_step.prototxt", log=RunLog(console=console))
-    solver.restore(folder / "snap_iter_4.solverstate")
-    assert solver.iter == 4
-    assert console.getvalue().count("start afresh") == 1
-    compare_with_caffe(solver, folder, "step", first=4)
-
-
-def compare_with_caffe(solver: SGDSolver, folder: Path, name: str, first: int) -> None:
-    batches = np.load(folder / "forward_backward.npz")
-    wanted = np.load(folder / f"trajectory_{name}.npz")
-    losses = []
-    for step in range(first, len(wanted["loss"])):
-        solver.net.blobs["data"].data = batches["xs"][step]
-        solver.net.blobs["label"].data = batches["ys"][step]
-        solver.step(1)
-        losses.append(solver.net.loss)
-    assert relative_error(losses, wanted["loss"][first:]) < 1e-3
-    finals = [key for key in wanted if key.startswith("final:")]
-    assert len(finals) == sum(len(blobs) for blobs in solver.net.params.values())
-    for key in finals:
-        layer, index = key.removeprefix("final:").split("/")
-        assert relative_error(solver.net.params[layer][int(index)].data, wanted[key]) < 1e-3, key
-
 
 # A net that feeds itself: fixed data, a loss, and blobs whose presence tells the net's state.
 NET = """name: "tiny"
@@ -222,7 +70,7 @@ INLINE = NET.replace('"tiny"', '"inline"')
     ],
 )
 def test_every_way_to_name_nets(tiny: Path, text: str, train: str, tests: list[str]) -> None:
-    solver = make(BASE + "test_interval: 10 " + text)
+    solver = make_solver(BASE + "test_interval: 10 " + text)
     assert solver.net.name == train
     assert [net.name for net in solver.test_nets] == tests
     assert "tested" not in solver.net.blobs
@@ -230,7 +78,7 @@ def test_every_way_to_name_nets(tiny: Path, text: str, train: str, tests: list[s
 
 
 def test_states_choose_layers(tiny: Path) -> None:
-    solver = make(
+    solver = make_solver(
         BASE
         + 'net: "net.prototxt" test_interval: 9 test_iter: 1 test_iter: 1 '
         + 'train_state { level: 1 } test_state { stage: "extra" } test_state { level: 2 }'
@@ -242,7 +90,7 @@ def test_states_choose_layers(tiny: Path) -> None:
 
 def test_state_of_the_net_itself_comes_before_the_solvers(tiny: Path) -> None:
     (tiny / "net.prototxt").write_text(NET + 'state { level: 1 stage: "extra" }')
-    solver = make(BASE + 'net: "net.prototxt" train_state { level: 0 }')
+    solver = make_solver(BASE + 'net: "net.prototxt" train_state { level: 0 }')
     assert "deep" not in solver.net.blobs
     assert "staged" in solver.net.blobs
 
@@ -256,7 +104,7 @@ def test_net_is_found_beside_the_solver(tiny: Path, monkeypatch: pytest.MonkeyPa
 
 def test_test_nets_share_the_trained_parameters(tiny: Path) -> None:
     console = io.StringIO()
-    solver = make(
+    solver = make_solver(
         BASE + 'net: "net.prototxt" test_iter: 1 test_interval: 2 test_compute_loss: true',
         RunLog(console=console),
     )
@@ -275,14 +123,14 @@ def test_test_net_of_another_shape_is_refused(tiny: Path) -> None:
     (tiny / "other.prototxt").write_text(NET.replace("dim: 5", "dim: 9"))
     text = 'train_net: "net.prototxt" test_net: "other.prototxt" test_iter: 1 test_interval: 1'
     with pytest.raises(SolverError, match=r"other\.prototxt:5: layer 'fc' has parameters .*9.*5"):
-        make(BASE + text)
+        make_solver(BASE + text)
 
 
 @pytest.mark.parametrize("test_initialization", [True, False])
 def test_tests_fall_due_as_in_caffe(tiny: Path, test_initialization: bool) -> None:
     console = io.StringIO()
     flag = str(test_initialization).lower()
-    solver = make(
+    solver = make_solver(
         BASE + f'net: "net.prototxt" test_iter: 1 test_interval: 2 test_initialization: {flag}',
         RunLog(console=console),
     )
@@ -294,7 +142,7 @@ def test_tests_fall_due_as_in_caffe(tiny: Path, test_initialization: bool) -> No
 
 def test_log_lines_of_a_run(tiny: Path) -> None:
     console = io.StringIO()
-    make(BASE + 'net: "net.prototxt" display: 2', RunLog(console=console)).solve()
+    make_solver(BASE + 'net: "net.prototxt" display: 2', RunLog(console=console)).solve()
     lines = [line.split("] ", 1)[1] for line in console.getvalue().splitlines()]
     assert lines[1:3] == ["Solving tiny", "Learning Rate Policy: fixed"]
     assert lines[3].startswith("Iteration 0 (0 iter/s, 0s/2 iters), loss = ")
@@ -307,7 +155,7 @@ def test_log_lines_of_a_run(tiny: Path) -> None:
 
 
 def test_average_loss_looks_back(tiny: Path) -> None:
-    solver = make(BASE + 'net: "net.prototxt" average_loss: 3')
+    solver = make_solver(BASE + 'net: "net.prototxt" average_loss: 3')
     losses = []
     for _ in range(5):
         solver.step(1)
@@ -317,7 +165,9 @@ def test_average_loss_looks_back(tiny: Path) -> None:
 
 def test_seed_fixes_the_weights(tiny: Path) -> None:
     def first(text: str, **options: object) -> npt.NDArray[np.float32]:
-        solver = make(BASE.replace("random_seed: 1", text) + 'net: "net.prototxt"', **options)
+        solver = make_solver(
+            BASE.replace("random_seed: 1", text) + 'net: "net.prototxt"', **options
+        )
         return solver.net.params["fc"][0].data.copy()
 
     assert (first("random_seed: 7") == first("random_seed: 7")).all()
@@ -329,20 +179,20 @@ def test_seed_fixes_the_weights(tiny: Path) -> None:
 def test_drawn_seed_is_logged(tiny: Path) -> None:
     console = io.StringIO()
     text = BASE.replace("random_seed: 1", "") + 'net: "net.prototxt"'
-    solver = make(text, RunLog(console=console))
+    solver = make_solver(text, RunLog(console=console))
     assert f"random_seed is not set; drawn: {solver.seed}" in console.getvalue()
 
 
 def test_weights_of_the_solver_file(tiny: Path) -> None:
-    source = make(BASE + 'net: "net.prototxt"', seed=77)
+    source = make_solver(BASE + 'net: "net.prototxt"', seed=77)
     source.net.save("start.caffemodel")
-    solver = make(BASE + 'net: "net.prototxt" weights: "start.caffemodel"')
+    solver = make_solver(BASE + 'net: "net.prototxt" weights: "start.caffemodel"')
     assert (solver.net.params["fc"][0].data == source.net.params["fc"][0].data).all()
 
 
 def test_debug_info_shows_means_of_all_blobs(tiny: Path) -> None:
     console = io.StringIO()
-    solver = make(
+    solver = make_solver(
         BASE + 'net: "net.prototxt" debug_info: true display: 1 momentum: 0.9',
         RunLog(console=console),
     )
@@ -372,7 +222,7 @@ def test_debug_info_shows_means_of_all_blobs(tiny: Path) -> None:
 def test_loss_that_is_not_finite_names_the_first_bad_blob(
     tiny: Path, poison: Callable[[SGDSolver], None], wanted: str
 ) -> None:
-    solver = make(BASE + 'net: "net.prototxt"')
+    solver = make_solver(BASE + 'net: "net.prototxt"')
     solver.step(1)
     before = [velocity.data.copy() for velocity in solver.history]
     poison(solver)
@@ -387,7 +237,7 @@ def test_loss_that_is_not_finite_names_the_first_bad_blob(
 
 def test_bad_data_is_named_as_a_top(tiny: Path) -> None:
     (tiny / "net.prototxt").write_text(NET.replace("value: 0.5", "value: inf"))
-    solver = make(BASE + 'net: "net.prototxt"')
+    solver = make_solver(BASE + 'net: "net.prototxt"')
     with pytest.raises(
         SolverError, match=r"top 'x' of layer 'data' \(net\.prototxt:2\); no snapshot"
     ):
@@ -395,7 +245,7 @@ def test_bad_data_is_named_as_a_top(tiny: Path) -> None:
 
 
 def test_stop_ends_between_iterations(tiny: Path) -> None:
-    solver = make(BASE + f'net: "net.prototxt" snapshot_prefix: "{tiny}/snap"')
+    solver = make_solver(BASE + f'net: "net.prototxt" snapshot_prefix: "{tiny}/snap"')
     solver.request_action(Action.STOP)
     solver.solve()
     assert (solver.iter, solver.stopped) == (1, True)
@@ -403,7 +253,7 @@ def test_stop_ends_between_iterations(tiny: Path) -> None:
 
 
 def test_snapshot_request_writes_and_goes_on(tiny: Path) -> None:
-    solver = make(BASE + f'net: "net.prototxt" snapshot_prefix: "{tiny}/snap"')
+    solver = make_solver(BASE + f'net: "net.prototxt" snapshot_prefix: "{tiny}/snap"')
     solver.request_action(Action.SNAPSHOT)
     solver.solve()
     assert (solver.iter, solver.stopped) == (4, False)
@@ -417,14 +267,14 @@ def test_edit_net_changes_what_is_built(tiny: Path) -> None:
         seen.append(phase)
         return file
 
-    solver = make(BASE + 'net: "net.prototxt" test_iter: 1 test_interval: 1', edit_net=edit)
+    solver = make_solver(BASE + 'net: "net.prototxt" test_iter: 1 test_interval: 1', edit_net=edit)
     assert seen == [pb.TRAIN, pb.TEST]
     assert solver.net_files == [Path("net.prototxt")]
 
 
 def test_notes_tell_what_has_no_effect(tiny: Path) -> None:
     console = io.StringIO()
-    make(
+    make_solver(
         BASE + 'net: "net.prototxt"\nlayer_wise_reduce: false\nmomentum2: 0.9',
         RunLog(console=console),
     )
@@ -483,23 +333,23 @@ def test_notes_tell_what_has_no_effect(tiny: Path) -> None:
 )
 def test_bad_solver_files(tiny: Path, text: str, message: str) -> None:
     with pytest.raises(DrmlError, match=message) as caught:
-        make(BASE + text)
+        make_solver(BASE + text)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("solver.prototxt:")
 
 
 def test_solve_needs_max_iter(tiny: Path) -> None:
-    solver = make(BASE.replace("max_iter: 4", "") + 'net: "net.prototxt"')
+    solver = make_solver(BASE.replace("max_iter: 4", "") + 'net: "net.prototxt"')
     solver.step(1)
     with pytest.raises(SolverError, match="max_iter is missing"):
         solver.solve()
 
 
 def test_device_given_overrides_the_file(tiny: Path) -> None:
-    solver = make(BASE + 'net: "net.prototxt" solver_mode: GPU', device="cpu")
+    solver = make_solver(BASE + 'net: "net.prototxt" solver_mode: GPU', device="cpu")
     solver.step(1)
     with pytest.raises(SolverError, match="no CUDA"):
-        make(BASE + 'net: "net.prototxt"', device="cuda")
+        make_solver(BASE + 'net: "net.prototxt"', device="cuda")
 
 
 def test_misspelt_field_is_named(tiny: Path) -> None:

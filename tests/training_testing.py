@@ -10,6 +10,10 @@ from pathlib import Path
 
 from data_testing import write_list
 
+from drml.prototxt import parse_solver
+from drml.runlog import RunLog
+from drml.solver import SGDSolver
+
 IMAGES, BATCH, AUS = 11, 4, 3
 
 NET = """name: "tiny"
@@ -49,3 +53,14 @@ def write_training(folder: Path) -> Path:
     solver = folder / "solver.prototxt"
     solver.write_text(SOLVER)
     return solver
+
+
+def quiet() -> RunLog:
+    """A log that shows nothing."""
+    return RunLog(quiet=True)
+
+
+def make_solver(text: str, log: RunLog | None = None, **options: object) -> SGDSolver:
+    """The solver of a text, which errors call solver.prototxt."""
+    file = parse_solver(text, "solver.prototxt")
+    return SGDSolver(file, log=log or quiet(), **options)  # type: ignore[arg-type]
