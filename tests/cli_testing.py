@@ -147,6 +147,5 @@ def command(*words: object, cwd: Path, **popen: Any) -> subprocess.CompletedProc
 
 
 def environment() -> dict[str, str]:
-    """An environment in which `drml` is found, and in which stdout has its usual buffer."""
-    path = os.pathsep.join([str(ROOT / "python"), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": ""}
+    """This process's environment, in which stdout has its usual buffer."""
+    return {**os.environ, "PYTHONUNBUFFERED": ""}

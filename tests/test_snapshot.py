@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import resource
 import signal
 import subprocess
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from cli_testing import ROOT
 from training_testing import SOLVER, write_training
 
 from drml import snapshot
@@ -98,11 +96,9 @@ solver.solve()
 
 
 def test_resume_after_a_kill_is_exact_to_the_bit(make: Make, solver_file: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(solver_file)],
         cwd=solver_file.parent,
-        env=environment,
         capture_output=True,
         text=True,
         timeout=120,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cli_testing import ROOT, command, contents, only_error, refused
+from cli_testing import command, contents, only_error, refused
 from data_testing import our_record, picture, write_list, write_lmdb
 from training_testing import AUS, IMAGES, NET, SOLVER, write_training
 
@@ -168,7 +167,6 @@ def long_run(folder: Path, program: Sequence[str]) -> Iterator[subprocess.Popen[
     process = subprocess.Popen(
         [sys.executable, *program],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
         stderr=subprocess.PIPE,
         text=True,
     )
