@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from google.protobuf import text_format
 
 from drml import _core
@@ -157,3 +161,17 @@ def check_layer(
         assert np.array_equal(dx, again)
     for got, wanted in zip(runner.param_diffs(), param_diffs, strict=False):
         assert relative_error(got, 2 * np.asarray(wanted)) < tolerance
+
+
+def check_under(isa: str, file: str, tests: str) -> None:
+    """Runs the tests of `file` named like `tests` again, held to a lesser instruction set."""
+    if _core.isa() == "portable" or (isa == "avx2" and _core.isa() != "AVX-512"):
+        pytest.skip(f"this machine runs {_core.isa()}: nothing to add for {isa}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-k", tests, file],
+        env=os.environ | {"DRML_MAX_ISA": isa},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from math import ceil
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    check_under,
     random_array,
     relative_error,
     using_threads,
@@ -126,16 +124,7 @@ def test_kernel_equals_reference(
 @pytest.mark.parametrize("isa", ["portable", "avx2"])
 def test_every_instruction_set_passes(isa: str) -> None:
     """The cases above once more in a process that is held to a lesser instruction set."""
-    if _core.isa() == "portable" or (isa == "avx2" and _core.isa() != "AVX-512"):
-        pytest.skip(f"this machine runs {_core.isa()}: nothing to add for {isa}")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-k", "kernel_equals_reference", __file__],
-        env=os.environ | {"DRML_MAX_ISA": isa},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    check_under(isa, __file__, "kernel_equals_reference")
 
 
 @pytest.mark.parametrize("method", ["MAX", "AVE"])

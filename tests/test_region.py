@@ -5,13 +5,15 @@ Reference of one patch: z = (x - mean) / sqrt(variance + eps), y = x + conv(relu
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from layer_testing import Array, LayerRunner, central_differences, relative_error
+from layer_testing import (
+    Array,
+    LayerRunner,
+    central_differences,
+    check_under,
+    relative_error,
+)
 
 from drml import _core
 from drml.blob import Blob
@@ -281,18 +283,7 @@ def test_results_do_not_depend_on_threads() -> None:
 @pytest.mark.parametrize("isa", ["portable", "avx2"])
 def test_every_instruction_set_passes(isa: str) -> None:
     """The cases above once more in a process that is held to a lesser instruction set."""
-    if _core.isa() == "portable" or (isa == "avx2" and _core.isa() != "AVX-512"):
-        pytest.skip(
-            f"this machine runs {_core.isa()}: {isa} is tested by the other tests or not at hand"
-        )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-k", "kernel_equals_reference", __file__],
-        env=os.environ | {"DRML_MAX_ISA": isa},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    check_under(isa, __file__, "kernel_equals_reference")
 
 
 @pytest.mark.parametrize(
