@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from drml import commands
 from drml.commands.options import Parser, add_common, file_problem, near_option
@@ -75,6 +76,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(words, f"not enough memory{f': {error}' if str(error) else ''}")
     except OSError as error:
         return _fail(words, _describe(error))
+
+
+def entry() -> NoReturn:
+    """The program: `main`, then the end of the process with its exit status."""
+    status = main()
+    if status == EXIT_INTERRUPT:
+        # Where the interrupt passed through an exec() of text, as imports have them, CPython would
+        # remember it and end by SIGINT instead of the status.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -224,4 +238,4 @@ def _drop_stdout() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()
