@@ -3,29 +3,140 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "check.h"
 #include "ops.h"
 #include "runtime.h"
+#ifdef DRML_CUDA
+#include "cuda/runtime.h"
+#endif
 
 namespace py = pybind11;
 
 namespace drml {
 namespace {
 
+// The device of an op's tensors, which must be one.
+class CommonDevice {
+ public:
+  explicit CommonDevice(const char* op) : op_(op) {}
+
+  void see(const Tensor& tensor) {
+    if (!seen_) device_ = tensor.device();
+    seen_ = true;
+    DRML_CHECK(tensor.device() == device_, op_, ": tensors on ", device_name(device_), " and ",
+               device_name(tensor.device()));
+  }
+  void see(const Tensor* tensor) {
+    if (tensor != nullptr) see(*tensor);
+  }
+  void see(const std::vector<Tensor>& tensors) {
+    for (const Tensor& tensor : tensors) see(tensor);
+  }
+  template <typename Other>
+  void see(const Other&) {}  // numbers and attributes
+
+  const Device& get() const { return device_; }
+
+ private:
+  const char* op_;
+  bool seen_ = false;
+  Device device_;
+};
+
 // Makes the Python function of an op: runs it in the backend of its tensors, without the GIL.
 template <typename Result, typename... Args, typename... Names>
-void bind(py::module_& module, const char* name, Result (*op)(Args...), Names... names) {
-  module.def(name, op, py::call_guard<py::gil_scoped_release>(), names...);
+void bind(py::module_& module, const char* name, Result (*on_cpu)(Args...),
+          [[maybe_unused]] Result (*on_cuda)(Args...), Names... names) {
+  const auto run = [=](Args... args) -> Result {
+    CommonDevice device(name);
+    (device.see(args), ...);
+#ifdef DRML_CUDA
+    if (device.get().cuda) {
+      const cuda::Guard guard(device.get());
+      return on_cuda(args...);
+    }
+#endif
+    return on_cpu(args...);
+  };
+  module.def(name, run, py::call_guard<py::gil_scoped_release>(), names...);
 }
 
-#define DRML_BIND(name, ...) bind(module, #name, &cpu::name, __VA_ARGS__)
+#ifdef DRML_CUDA
+#define DRML_BIND(name, ...) bind(module, #name, &cpu::name, &cuda::name, __VA_ARGS__)
+#else
+#define DRML_BIND(name, ...) \
+  bind(module, #name, &cpu::name, static_cast<decltype(&cpu::name)>(nullptr), __VA_ARGS__)
+#endif
 
-py::array numpy_view(const py::object& self) {
-  const auto& tensor = self.cast<const Tensor&>();
+py::array array_over(const Tensor& tensor, float* data, const py::object& owner) {
   std::vector<py::ssize_t> strides;
   for (int64_t stride : tensor.strides()) strides.push_back(stride * 4);
   const std::vector<py::ssize_t> shape(tensor.shape().begin(), tensor.shape().end());
-  return py::array(py::dtype::of<float>(), shape, strides, tensor.data(), self);
+  return py::array(py::dtype::of<float>(), shape, strides, data, owner);
+}
+
+py::array numpy_view(const py::object& self) {
+  const auto& tensor = self.cast<const Tensor&>();
+  DRML_CHECK(!tensor.is_cuda(), "a tensor on ", device_name(tensor.device()),
+             " has no NumPy view; get() copies it to the host");
+  return array_over(tensor, tensor.data(), self);
+}
+
+#ifdef DRML_CUDA
+// An array on the host that lies in memory as a dense tensor does.
+py::array host_array(const Tensor& tensor) {
+  py::array_t<float> block(tensor.size());
+  return array_over(tensor, block.mutable_data(), block);
+}
+
+// The same numbers without gaps in memory.
+Tensor without_gaps(const Tensor& tensor) {
+  Tensor dense(tensor.shape(), false, tensor.device());
+  const cuda::Guard guard(tensor.device());
+  cuda::copy(tensor, dense);
+  return dense;
+}
+#endif
+
+py::array get(const py::object& self) {
+#ifdef DRML_CUDA
+  const auto& tensor = self.cast<const Tensor&>();
+  if (tensor.is_cuda()) {
+    const Tensor dense = tensor.is_dense() ? tensor : without_gaps(tensor);
+    const py::array host = host_array(dense);
+    auto* to = static_cast<float*>(const_cast<void*>(host.data()));
+    const py::gil_scoped_release release;
+    cuda::download(dense, to);
+    return host;
+  }
+#endif
+  return numpy_view(self).attr("copy")().cast<py::array>();
+}
+
+void set(const py::object& self, const py::object& values) {
+#ifdef DRML_CUDA
+  const auto& tensor = self.cast<const Tensor&>();
+  if (tensor.is_cuda()) {
+    const Tensor dense =
+        tensor.is_dense() ? tensor : Tensor(tensor.shape(), false, tensor.device());
+    const py::array host = host_array(dense);
+    host[py::ellipsis()] = values;
+    const auto* from = static_cast<const float*>(host.data());
+    const py::gil_scoped_release release;
+    cuda::upload(from, dense);
+    if (!tensor.is_dense()) {
+      const cuda::Guard guard(tensor.device());
+      cuda::copy(dense, tensor);
+    }
+    return;
+  }
+#endif
+  numpy_view(self)[py::ellipsis()] = values;
 }
 
 py::tuple as_tuple(const std::vector<int64_t>& values) {
@@ -36,13 +147,20 @@ py::tuple as_tuple(const std::vector<int64_t>& values) {
 
 void bind_tensor(py::module_& module) {
   py::class_<Tensor>(module, "Tensor", "A float32 array that ops read and write.")
-      .def(py::init<Shape, bool, const std::string&>(), py::arg("shape"),
-           py::arg("channels_last") = false, py::arg("device") = "cpu")
+      .def(py::init([](Shape shape, bool channels_last, const std::string& device) {
+             return Tensor(std::move(shape), channels_last, parse_device(device));
+           }),
+           py::arg("shape"), py::arg("channels_last") = false, py::arg("device") = "cpu")
       .def_property_readonly("shape", [](const Tensor& t) { return as_tuple(t.shape()); })
       .def_property_readonly("strides", [](const Tensor& t) { return as_tuple(t.strides()); })
       .def_property_readonly("size", &Tensor::size)
-      .def_property_readonly("device", &Tensor::device)
-      .def("numpy", &numpy_view, "A writable NumPy view of the same memory.")
+      .def_property_readonly("device", [](const Tensor& t) { return device_name(t.device()); })
+      .def("numpy", &numpy_view, "A writable NumPy view of the same memory, which is the host's.")
+      .def_property_readonly(
+          "pointer", [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.data()); },
+          "Address of the first number, on its device.")
+      .def("get", &get, "A copy as a NumPy array.")
+      .def("set", &set, py::arg("values"), "Copies an array, or what broadcasts to one, to it.")
       .def("view", &Tensor::view, py::arg("shape"))
       .def("narrow", &Tensor::narrow, py::arg("axis"), py::arg("start"), py::arg("length"));
 }

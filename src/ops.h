@@ -1,4 +1,5 @@
-// The contract: every op, declared once for all backends and defined in src/cpu/.
+// The contract: every op, declared once, and defined twice: for the CPU in src/cpu/, for CUDA in
+// cuda/.
 //
 // Arguments stand in the order inputs, parameters, outputs, attributes. A pointer may be null: the
 // tensor is absent (a layer without bias) or not wanted (a gradient that nobody reads). `y` and
@@ -15,6 +16,9 @@
 // Declares `result name(...)` in the namespace of every backend.
 #define DRML_OP(result, name, ...) \
   namespace cpu {                  \
+  result name(__VA_ARGS__);        \
+  }                                \
+  namespace cuda {                 \
   result name(__VA_ARGS__);        \
   }
 

@@ -7,6 +7,9 @@
 #include <numeric>
 
 #include "check.h"
+#ifdef DRML_CUDA
+#include "cuda/runtime.h"
+#endif
 
 namespace drml {
 namespace {
@@ -40,6 +43,17 @@ bool equal_strides(const Shape& shape, const std::vector<int64_t>& a,
   return true;
 }
 
+// Zeros on a CUDA device; the build may have no CUDA.
+std::shared_ptr<float> allocate_cuda([[maybe_unused]] const Shape& shape,
+                                     [[maybe_unused]] int64_t elements,
+                                     [[maybe_unused]] const Device& device) {
+#ifdef DRML_CUDA
+  return cuda::allocate(device.index, elements, shape);
+#else
+  fail("device '", device_name(device), "': this build of drml has no CUDA backend");
+#endif
+}
+
 // calloc hands out untouched zero pages, so memory that is never used costs nothing.
 std::shared_ptr<float> allocate(int64_t elements) {
   const size_t bytes = static_cast<size_t>(elements) * sizeof(float);
@@ -62,9 +76,8 @@ std::string to_string(const Shape& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
-Tensor::Tensor(Shape shape, bool channels_last, const std::string& device)
-    : shape_(std::move(shape)) {
-  DRML_CHECK(device == "cpu", "device '", device, "': this build of drml computes on cpu only");
+Tensor::Tensor(Shape shape, bool channels_last, const Device& device)
+    : device_(device), shape_(std::move(shape)) {
   int64_t elements = 1;
   for (int64_t size : shape_) {
     DRML_CHECK(size >= 0, "tensor shape ", to_string(shape_), " has a negative size");
@@ -75,8 +88,15 @@ Tensor::Tensor(Shape shape, bool channels_last, const std::string& device)
   DRML_CHECK(!channels_last || shape_.size() == 4, "channels_last needs four axes, got shape ",
              to_string(shape_));
   strides_ = channels_last ? channels_last_strides(shape_) : row_major_strides(shape_);
-  storage_ = allocate(elements);
+  storage_ = device.cuda ? allocate_cuda(shape_, elements, device) : allocate(elements);
 }
+
+Tensor::Tensor(std::shared_ptr<float> storage, Shape shape, std::vector<int64_t> strides,
+               const Device& device)
+    : storage_(std::move(storage)),
+      device_(device),
+      shape_(std::move(shape)),
+      strides_(std::move(strides)) {}
 
 int64_t Tensor::size() const { return count(shape_); }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "device.h"
+
 namespace drml {
 
 using Shape = std::vector<int64_t>;
@@ -16,7 +18,10 @@ std::string to_string(const Shape& shape);
 class Tensor {
  public:
   // Zeros, 64-byte aligned. Four axes may lie channels-last: shape (N, C, H, W), memory N, H, W, C.
-  Tensor(Shape shape, bool channels_last, const std::string& device = "cpu");
+  Tensor(Shape shape, bool channels_last, const Device& device = {});
+  // Memory that somebody else allocated; the pointer keeps it.
+  Tensor(std::shared_ptr<float> storage, Shape shape, std::vector<int64_t> strides,
+         const Device& device);
 
   const Shape& shape() const { return shape_; }
   const std::vector<int64_t>& strides() const { return strides_; }  // in elements
@@ -25,7 +30,8 @@ class Tensor {
   int64_t stride(int64_t axis) const { return strides_[static_cast<size_t>(axis)]; }
   int64_t size() const;
   float* data() const { return storage_.get() + offset_; }
-  std::string device() const { return "cpu"; }
+  const Device& device() const { return device_; }
+  bool is_cuda() const { return device_.cuda; }
 
   bool is_row_major() const;
   bool is_channels_last() const;  // four axes, memory order N, H, W, C
@@ -40,6 +46,7 @@ class Tensor {
  private:
   std::shared_ptr<float> storage_;
   int64_t offset_ = 0;
+  Device device_;
   Shape shape_;
   std::vector<int64_t> strides_;
 };

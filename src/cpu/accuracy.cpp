@@ -2,8 +2,9 @@
 #include <cmath>
 #include <vector>
 
-#include "cpu/elementwise.h"
-#include "cpu/loss.h"
+#include "accuracy_shape.h"
+#include "elements.h"
+#include "loss.h"
 #include "ops.h"
 
 namespace drml {
@@ -11,14 +12,8 @@ namespace drml {
 void cpu::accuracy_forward(const Tensor& x, const Tensor& label, const Tensor& y,
                            const Tensor* per_class, int64_t top_k, int64_t axis,
                            std::optional<int64_t> ignore_label) {
-  check_scalar("accuracy_forward", "y", y);
-  const Lines lines("accuracy_forward", x, axis);
+  const Lines lines = check_accuracy_shapes(x, label, y, per_class, axis);
   const int64_t classes = lines.length();
-  DRML_CHECK(label.size() == lines.count(), "accuracy_forward: scores of shape ",
-             to_string(x.shape()), " with classes on axis ", axis, " need ", lines.count(),
-             " labels, got shape ", to_string(label.shape()));
-  DRML_CHECK(per_class == nullptr || (per_class->size() == classes && per_class->is_dense()),
-             "accuracy_forward: per_class needs ", classes, " numbers");
   std::vector<int64_t> seen(static_cast<size_t>(classes));
   std::vector<int64_t> right(static_cast<size_t>(classes));
   int64_t total = 0;
@@ -27,8 +22,7 @@ void cpu::accuracy_forward(const Tensor& x, const Tensor& label, const Tensor& y
     const float value = label.data()[element_offset(label, line)];
     if (ignore_label.has_value() && value == static_cast<float>(*ignore_label)) continue;
     DRML_CHECK(value >= 0 && value < static_cast<float>(classes) && value == std::floor(value),
-               "accuracy_forward: label ", value, " at position ", line,
-               " is not a class number below ", classes);
+               wrong_class("accuracy_forward", value, line, classes));
     const auto own = static_cast<int64_t>(value);
     const float* scores = x.data() + lines.start(line);
     // Classes that come before the label's own one. Of equal scores the later class comes first,

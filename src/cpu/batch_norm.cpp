@@ -3,23 +3,12 @@
 // is off by 1e-4 of a deviation, where sums in double cost hardly more and are exact.
 #include <cmath>
 
-#include "check.h"
+#include "batch_norm_shape.h"
 #include "cpu/broadcast.h"
 #include "ops.h"
 
 namespace drml {
 namespace {
-
-int64_t channels(const Tensor& x) { return x.ndim() > 1 ? x.dim(1) : 1; }
-
-void check_shapes(const char* op, const Tensor& x, const Tensor& mean, const Tensor& variance) {
-  DRML_CHECK(x.size() > 0, op, ": x ", to_string(x.shape()), " holds nothing");
-  for (const Tensor* statistic : {&mean, &variance}) {
-    DRML_CHECK(statistic->is_row_major() && statistic->shape() == Shape({channels(x)}), op,
-               ": statistics of x ", to_string(x.shape()), " need shape ", to_string({channels(x)}),
-               ", got ", to_string(statistic->shape()));
-  }
-}
 
 // 1 / sqrt(variance + eps), per channel.
 std::vector<float> inverse_deviation(const Tensor& variance, float eps) {
@@ -35,16 +24,16 @@ std::vector<float> inverse_deviation(const Tensor& variance, float eps) {
 void cpu::batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& variance,
                              const Tensor& y, float eps, bool frozen) {
   const char* op = "batch_norm_forward";
-  check_shapes(op, x, mean, variance);
+  const BatchNormShape shape = make_batch_norm_shape(op, x, mean, variance);
   check_same_layout(op, x, y);
   const Broadcast broadcast(x, mean, 1);
   const float* from = x.data();
   if (!frozen) {
-    const Sums sums = sum_by_parameter(broadcast, mean.size(), [=](int64_t i, int64_t) {
+    const Sums sums = sum_by_parameter(broadcast, shape.channels, [=](int64_t i, int64_t) {
       const double value = from[i];
       return Terms{value, value * value};
     });
-    const auto count = static_cast<double>(x.size() / mean.size());
+    const auto count = static_cast<double>(shape.count);
     for (size_t c = 0; c < sums.first.size(); ++c) {
       const double average = sums.first[c] / count;
       mean.data()[c] = static_cast<float>(average);
@@ -63,7 +52,7 @@ void cpu::batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& 
 void cpu::batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& variance,
                               const Tensor& dy, const Tensor& dx, float eps, bool frozen) {
   const char* op = "batch_norm_backward";
-  check_shapes(op, x, mean, variance);
+  const BatchNormShape shape = make_batch_norm_shape(op, x, mean, variance);
   check_same_layout(op, x, dy);
   check_same_layout(op, x, dx);
   const Broadcast broadcast(x, mean, 1);
@@ -77,12 +66,12 @@ void cpu::batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor&
     return;
   }
   const float* centre = mean.data();
-  const Sums sums = sum_by_parameter(broadcast, mean.size(), [=](int64_t i, int64_t c) {
+  const Sums sums = sum_by_parameter(broadcast, shape.channels, [=](int64_t i, int64_t c) {
     const double g = gradient[i];
     return Terms{g, g * (static_cast<double>(from[i]) - centre[c])};
   });
   // dx = (dy - average of dy - slope * (x - mean)) / deviation.
-  const auto count = static_cast<double>(x.size() / mean.size());
+  const auto count = static_cast<double>(shape.count);
   std::vector<float> averages(inverse.size());
   std::vector<float> slopes(inverse.size());
   for (size_t c = 0; c < inverse.size(); ++c) {

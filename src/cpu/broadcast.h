@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "broadcast_axes.h"
 #include "cpu/elementwise.h"
 #include "tensor.h"
 
@@ -24,25 +25,9 @@ struct Run {
 
 class Broadcast {
  public:
-  // `parameter` has the axes of x from `axis` on; axes of x's that it lacks are broadcast.
-  Broadcast(const Tensor& x, const Tensor& parameter, int64_t axis) : size_(x.size()) {
-    for (int64_t i = 0; i < x.ndim(); ++i) {
-      if (x.dim(i) == 1) continue;
-      const bool covered = i >= axis && i < axis + parameter.ndim();
-      axes_.push_back({x.dim(i), x.stride(i), covered ? parameter.stride(i - axis) : 0});
-    }
-    std::sort(axes_.begin(), axes_.end(),
-              [](const Axis& a, const Axis& b) { return a.stride > b.stride; });
-    // Neighbours that the parameters advance along as along one axis become one.
-    for (size_t i = 1; i < axes_.size();) {
-      const Axis outer = axes_[i - 1];
-      if (outer.step == axes_[i].step * axes_[i].size) {
-        axes_[i].size *= outer.size;
-        axes_.erase(axes_.begin() + static_cast<std::ptrdiff_t>(i) - 1);
-      } else {
-        ++i;
-      }
-    }
+  // The arguments of broadcast_axes.
+  Broadcast(const Tensor& x, const Tensor& parameter, int64_t axis)
+      : size_(x.size()), axes_(broadcast_axes(x, parameter, axis)) {
     inner_ = take_last();
     line_parts_ = (inner_.size + kLongest - 1) / kLongest;
     repeats_ = !axes_.empty() && axes_.back().step == 0 ? take_last().size : 1;
@@ -69,26 +54,21 @@ class Broadcast {
   }
 
  private:
-  struct Axis {
-    int64_t size;
-    int64_t stride;  // in x
-    int64_t step;    // in the parameters; 0 where they are broadcast
-  };
   static constexpr int64_t kLongest = 4096;
 
-  Axis take_last() {
+  BroadcastAxis take_last() {
     if (axes_.empty()) return {1, 1, 0};
-    const Axis last = axes_.back();
+    const BroadcastAxis last = axes_.back();
     axes_.pop_back();
     return last;
   }
 
   int64_t size_;
-  std::vector<Axis> axes_;  // from the outermost in memory, without those below
-  Axis inner_;              // a line
-  int64_t repeats_;         // lines one behind the other that have the same parameters
-  int64_t lines_;           // that a run takes of them
-  int64_t line_parts_;      // runs that a line is cut into, and that the repeats are cut into
+  std::vector<BroadcastAxis> axes_;  // without those below
+  BroadcastAxis inner_;              // a line
+  int64_t repeats_;                  // lines one behind the other that have the same parameters
+  int64_t lines_;                    // that a run takes of them
+  int64_t line_parts_;  // runs that a line is cut into, and that the repeats are cut into
   int64_t repeat_parts_;
 };
 

@@ -1,19 +1,17 @@
 // Dropout by counter-based random numbers: element i of the order of the axes is kept or not by
 // word i % 4 of block i / 4, whatever its place in memory and whichever thread comes by. The
 // backward pass draws the same numbers again, so no mask is stored.
-#include <cmath>
+#include <algorithm>
 
 #include "cpu/elementwise.h"
+#include "dropout_rule.h"
 #include "ops.h"
 #include "philox.h"
 
 namespace drml {
 
 void cpu::dropout(const Tensor& x, const Tensor& y, float ratio, uint64_t key, uint64_t position) {
-  check_same_layout("dropout", x, y);
-  DRML_CHECK(ratio >= 0 && ratio < 1, "dropout: ratio ", ratio, " is not in [0, 1)");
-  const float scale = 1.0f / (1.0f - ratio);
-  const auto threshold = static_cast<uint64_t>(std::llround(std::ldexp(double{ratio}, 32)));
+  const DropoutRule rule = make_dropout_rule(x, y, ratio);
   const bool row_major = x.is_row_major();
   const int64_t size = x.size();
   const float* px = x.data();
@@ -23,7 +21,7 @@ void cpu::dropout(const Tensor& x, const Tensor& y, float ratio, uint64_t key, u
     const PhiloxBits bits = philox(static_cast<uint64_t>(block), position, key);
     for (int64_t i = 4 * block; i < std::min(4 * block + 4, size); ++i) {
       const int64_t at = row_major ? i : element_offset(x, i);
-      py[at] = bits.word[i % 4] < threshold ? 0 : px[at] * scale;
+      py[at] = bits.word[i % 4] < rule.threshold ? 0 : px[at] * rule.scale;
     }
   }
 }

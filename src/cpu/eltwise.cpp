@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "check.h"
 #include "cpu/elementwise.h"
+#include "eltwise_shape.h"
 #include "ops.h"
 
 namespace drml {
@@ -11,15 +11,6 @@ namespace {
 
 // Elements that are combined at a time: y's block stays in the cache while inputs are added.
 constexpr int64_t kBlock = 1 << 10;
-
-void check_inputs(const char* op, const std::vector<Tensor>& x, const Tensor& y) {
-  DRML_CHECK(!x.empty(), op, ": no inputs");
-  for (const Tensor& input : x) check_same_layout(op, input, y);
-}
-
-void check_index(const char* op, const std::vector<Tensor>& x, int64_t index) {
-  DRML_CHECK(index >= 0 && index < static_cast<int64_t>(x.size()), op, ": no input ", index);
-}
 
 // Calls f(begin, end) for the blocks of `size` elements.
 template <typename F>
@@ -45,9 +36,7 @@ int64_t find_max(const std::vector<Tensor>& x, int64_t i) {
 
 void cpu::eltwise_sum(const std::vector<Tensor>& x, const std::vector<float>& coeff,
                       const Tensor& y) {
-  check_inputs("eltwise_sum", x, y);
-  DRML_CHECK(coeff.size() == x.size(), "eltwise_sum: ", coeff.size(), " coefficients for ",
-             x.size(), " inputs");
+  check_eltwise_sum(x, coeff, y);
   float* py = y.data();
   for_each_block(y.size(), [&](int64_t begin, int64_t end) {
     for (size_t input = 0; input < x.size(); ++input) {
@@ -65,7 +54,7 @@ void cpu::eltwise_sum(const std::vector<Tensor>& x, const std::vector<float>& co
 }
 
 void cpu::eltwise_product_forward(const std::vector<Tensor>& x, const Tensor& y) {
-  check_inputs("eltwise_product_forward", x, y);
+  check_eltwise("eltwise_product_forward", x, y);
   float* py = y.data();
   for_each_block(y.size(), [&](int64_t begin, int64_t end) {
     std::copy(x[0].data() + begin, x[0].data() + end, py + begin);
@@ -79,9 +68,7 @@ void cpu::eltwise_product_forward(const std::vector<Tensor>& x, const Tensor& y)
 
 void cpu::eltwise_product_backward(const std::vector<Tensor>& x, const Tensor* y, const Tensor& dy,
                                    int64_t index, const Tensor& dx) {
-  check_inputs("eltwise_product_backward", x, dy);
-  check_same_layout("eltwise_product_backward", dx, dy);
-  check_index("eltwise_product_backward", x, index);
+  check_eltwise_gradient("eltwise_product_backward", x, dy, index, dx);
   const float* pdy = dy.data();
   float* pdx = dx.data();
   if (y != nullptr) {
@@ -103,7 +90,7 @@ void cpu::eltwise_product_backward(const std::vector<Tensor>& x, const Tensor* y
 }
 
 void cpu::eltwise_max_forward(const std::vector<Tensor>& x, const Tensor& y) {
-  check_inputs("eltwise_max_forward", x, y);
+  check_eltwise("eltwise_max_forward", x, y);
   float* py = y.data();
   for_each_index(y.size(),
                  [&](int64_t i) { py[i] = x[static_cast<size_t>(find_max(x, i))].data()[i]; });
@@ -111,9 +98,7 @@ void cpu::eltwise_max_forward(const std::vector<Tensor>& x, const Tensor& y) {
 
 void cpu::eltwise_max_backward(const std::vector<Tensor>& x, const Tensor& dy, int64_t index,
                                const Tensor& dx) {
-  check_inputs("eltwise_max_backward", x, dy);
-  check_same_layout("eltwise_max_backward", dx, dy);
-  check_index("eltwise_max_backward", x, index);
+  check_eltwise_gradient("eltwise_max_backward", x, dy, index, dx);
   const float* pdy = dy.data();
   float* pdx = dx.data();
   for_each_index(dy.size(), [&](int64_t i) { pdx[i] = find_max(x, i) == index ? pdy[i] : 0; });

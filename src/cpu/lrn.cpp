@@ -7,9 +7,9 @@
 #include <memory>
 #include <vector>
 
-#include "check.h"
 #include "cpu/elementwise.h"
 #include "cpu/lrn_kernel.h"
+#include "lrn_shape.h"
 #include "ops.h"
 
 namespace drml {
@@ -27,12 +27,8 @@ const LrnKernels& kernels() {
 }
 
 LrnGeometry make_geometry(const char* op, const Tensor& x, const LrnAttrs& attrs) {
-  DRML_CHECK(x.ndim() == 4, op, ": x needs shape (N, C, H, W), got ", to_string(x.shape()));
-  DRML_CHECK(x.is_channels_last(), op, ": x must lie channels-last in memory");
-  DRML_CHECK(attrs.size > 0 && attrs.size % 2 == 1, op, ": window of ", attrs.size,
-             " should be odd");
-  const int64_t neighbours = attrs.within_channel ? attrs.size * attrs.size : attrs.size;
-  return {x.dim(1), attrs.size, attrs.k, attrs.alpha / static_cast<float>(neighbours), attrs.beta};
+  const LrnShape shape = make_lrn_shape(op, x, attrs);
+  return {shape.channels, attrs.size, attrs.k, shape.scale, attrs.beta};
 }
 
 // Calls f(first pixel, number of pixels, scratch) for all pixels of x.

@@ -1,21 +1,11 @@
 // Arrays of any shape: copy, add, scale, reduce; and the solver's update.
 #include <cmath>
 
-#include "check.h"
 #include "cpu/elementwise.h"
 #include "ops.h"
 
 namespace drml {
 namespace {
-
-void check_same_shape(const char* op, const Tensor& x, const Tensor& y) {
-  DRML_CHECK(x.shape() == y.shape(), op, ": x has shape ", to_string(x.shape()), ", y ",
-             to_string(y.shape()));
-}
-
-void check_dense(const char* op, const Tensor& x) {
-  DRML_CHECK(x.is_dense(), op, ": tensor of shape ", to_string(x.shape()), " has gaps in memory");
-}
 
 // Calls f(x element, y element) for equal positions of two tensors of one shape and any strides.
 template <typename F>

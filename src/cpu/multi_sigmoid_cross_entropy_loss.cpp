@@ -4,20 +4,17 @@
 #include <cmath>
 
 #include "cpu/elementwise.h"
-#include "cpu/loss.h"
+#include "loss.h"
 #include "ops.h"
 
 namespace drml {
 namespace {
 
 void check_labels(const LabelledPairs& pairs) {
-  const int64_t columns = pairs.samples() > 0 ? pairs.size() / pairs.samples() : 1;
   for (int64_t i = 0; i < pairs.size(); ++i) {
     const float label = pairs.label(i);
-    DRML_CHECK(label == 1 || label == 0 || label == -1, "label ", label, " of sample ", i / columns,
-               ", column ", i % columns,
-               " is none of 1 (present), -1 (absent), 0 (unknown); map it to one of these where "
-               "the labels are made");
+    DRML_CHECK(label == 1 || label == 0 || label == -1,
+               wrong_occurrence(label, i, pairs.columns()));
   }
 }
 
@@ -44,6 +41,7 @@ void cpu::multi_sigmoid_cross_entropy_loss_backward(const Tensor& x, const Tenso
   check_scalar("multi_sigmoid_cross_entropy_loss_backward", "dy", dy);
   check_same_layout("multi_sigmoid_cross_entropy_loss_backward", x, dx);
   const LabelledPairs pairs("multi_sigmoid_cross_entropy_loss_backward", x, label);
+  check_labels(pairs);
   const float scale = dy.data()[0] / static_cast<float>(std::max<int64_t>(1, pairs.samples()));
   float* pdx = dx.data();
   for_each_index(pairs.size(), [&, scale](int64_t i) {

@@ -23,7 +23,8 @@
 #include <utility>
 #include <vector>
 
-#include "check.h"
+#include "convolution_shape.h"
+#include "inner_product_shape.h"
 #include "ops.h"
 
 namespace drml {
@@ -220,49 +221,17 @@ struct ConvolutionGeometry {
   Desc bias_desc() const { return bias ? Desc({y[1]}, kFloat, Tag::a) : Desc(); }
 };
 
-void check_map(const char* op, const char* name, const Tensor& x) {
-  DRML_CHECK(x.ndim() == 4, op, ": ", name, " needs shape (N, C, H, W), got ",
-             to_string(x.shape()));
-  DRML_CHECK(x.is_channels_last(), op, ": ", name, " must lie channels-last in memory");
-}
-
-void check_array(const char* op, const char* name, const Tensor& x, const Shape& shape) {
-  DRML_CHECK(x.shape() == shape && x.is_row_major(), op, ": ", name, " needs shape ",
-             to_string(shape), ", got ", to_string(x.shape()));
-}
-
 ConvolutionGeometry make_geometry(const char* op, const Tensor& x, const Tensor& weight,
                                   const Tensor* bias, const Tensor& y,
                                   const ConvolutionAttrs& attrs) {
-  check_map(op, "x", x);
-  check_map(op, "y", y);
-  const int64_t group = attrs.group;
-  const Shape& w = weight.shape();
-  DRML_CHECK(weight.ndim() == 4 && weight.is_row_major() && weight.size() > 0 && group > 0 &&
-                 w[0] % group == 0 && w[1] * group == x.dim(1),
-             op, ": weight ", to_string(w), " does not fit x ", to_string(x.shape()), " in ", group,
-             " group(s)");
-  Shape y_shape{x.dim(0), w[0], 0, 0};
-  for (size_t i = 0; i < 2; ++i) {
-    const int64_t step = attrs.stride[i];
-    DRML_CHECK(step > 0 && attrs.pad[i] >= 0 && attrs.dilation[i] > 0, op, ": stride ", step,
-               ", pad ", attrs.pad[i], " and dilation ", attrs.dilation[i],
-               " need to be positive (pad may be 0)");
-    const int64_t reach = attrs.dilation[i] * (w[i + 2] - 1) + 1;
-    const int64_t room = x.shape()[i + 2] + 2 * attrs.pad[i] - reach;
-    DRML_CHECK(room >= 0, op, ": weight ", to_string(w), " reaches beyond x ", to_string(x.shape()),
-               " with pad ", attrs.pad[i]);
-    y_shape[i + 2] = room / step + 1;
-  }
-  DRML_CHECK(y.shape() == y_shape, op, ": y needs shape ", to_string(y_shape), ", got ",
-             to_string(y.shape()));
-  if (bias != nullptr) check_array(op, "bias", *bias, {w[0]});
+  const ConvolutionShape s = make_convolution_shape(op, x, weight, bias, y, attrs);
+  const Dims grouped{s.group, s.group_outputs(), weight.dim(1), s.kernel[0], s.kernel[1]};
   return {x.shape(),
-          group == 1 ? w : Dims{group, w[0] / group, w[1], w[2], w[3]},
+          s.group == 1 ? weight.shape() : grouped,
           y.shape(),
-          {attrs.stride[0], attrs.stride[1]},
-          {attrs.pad[0], attrs.pad[1]},
-          {attrs.dilation[0] - 1, attrs.dilation[1] - 1},
+          {s.stride[0], s.stride[1]},
+          {s.pad[0], s.pad[1]},
+          {s.dilation[0] - 1, s.dilation[1] - 1},
           bias != nullptr};
 }
 
@@ -359,12 +328,7 @@ void cpu::convolution_backward(const Tensor& x, const Tensor& weight, const Tens
                                const ConvolutionAttrs& attrs) {
   const char* op = "convolution_backward";
   ConvolutionGeometry g = make_geometry(op, x, weight, dbias, dy, attrs);
-  if (dweight != nullptr) check_array(op, "dweight", *dweight, weight.shape());
-  if (dx != nullptr) {
-    check_map(op, "dx", *dx);
-    DRML_CHECK(dx->shape() == x.shape(), op, ": dx needs shape ", to_string(x.shape()), ", got ",
-               to_string(dx->shape()));
-  }
+  check_convolution_gradients(op, x, weight, dx, dweight);
   if (x.size() == 0) return;
   guarded(op, x, weight, [&] {
     if (dx != nullptr) {
@@ -397,25 +361,6 @@ void cpu::convolution_backward(const Tensor& x, const Tensor& weight, const Tens
 // oneDNN's inner-product primitive takes as long as sgemm, but cannot add to dweight.
 
 namespace {
-
-struct ProductShape {
-  int64_t rows, inputs, outputs;  // M, D, K
-};
-
-ProductShape make_product(const char* op, const Tensor& x, const Tensor& weight, const Tensor* bias,
-                          const Tensor& y, bool transpose) {
-  DRML_CHECK(weight.ndim() == 2 && weight.is_row_major() && weight.size() > 0, op,
-             ": weight needs two axes, got ", to_string(weight.shape()));
-  const int64_t inputs = weight.dim(transpose ? 0 : 1);
-  const int64_t outputs = weight.dim(transpose ? 1 : 0);
-  DRML_CHECK(x.size() % inputs == 0, op, ": x ", to_string(x.shape()), " does not hold rows of ",
-             inputs, ", which weight ", to_string(weight.shape()), " needs");
-  const int64_t rows = x.size() / inputs;
-  DRML_CHECK(y.size() == rows * outputs, op, ": y ", to_string(y.shape()), " does not hold ", rows,
-             " rows of ", outputs);
-  if (bias != nullptr) check_array(op, "bias", *bias, {outputs});
-  return {rows, inputs, outputs};
-}
 
 // x itself if it is row-major, else new memory of its shape that is.
 Tensor row_major_like(const Tensor& x) { return x.is_row_major() ? x : Tensor(x.shape(), false); }
@@ -458,7 +403,7 @@ void add_rows(const float* rows, int64_t count, int64_t length, float* sum) {
 void cpu::inner_product_forward(const Tensor& x, const Tensor& weight, const Tensor* bias,
                                 const Tensor& y, bool transpose) {
   const char* op = "inner_product_forward";
-  const auto [rows, inputs, outputs] = make_product(op, x, weight, bias, y, transpose);
+  const auto [rows, inputs, outputs] = make_inner_product_shape(op, x, weight, bias, y, transpose);
   const Tensor x_rows = row_major_copy(x);
   const Tensor y_rows = row_major_like(y);
   if (bias != nullptr) {
@@ -478,10 +423,9 @@ void cpu::inner_product_backward(const Tensor& x, const Tensor& weight, const Te
                                  const Tensor* dx, const Tensor* dweight, const Tensor* dbias,
                                  bool transpose) {
   const char* op = "inner_product_backward";
-  const auto [rows, inputs, outputs] = make_product(op, x, weight, dbias, dy, transpose);
-  if (dweight != nullptr) check_array(op, "dweight", *dweight, weight.shape());
-  DRML_CHECK(dx == nullptr || dx->shape() == x.shape(), op, ": dx and x ", to_string(x.shape()),
-             " need one shape");
+  const auto [rows, inputs, outputs] =
+      make_inner_product_shape(op, x, weight, dbias, dy, transpose);
+  check_inner_product_gradients(op, x, weight, dx, dweight);
   const Tensor dy_rows = row_major_copy(dy);
   guarded(op, x, weight, [&, rows = rows, inputs = inputs, outputs = outputs] {
     if (dx != nullptr) {

@@ -10,10 +10,10 @@
 
 #include <algorithm>
 
-#include "check.h"
 #include "cpu/elementwise.h"
 #include "cpu/pooling_kernel.h"
 #include "ops.h"
+#include "pooling_shape.h"
 
 namespace drml {
 namespace {
@@ -26,33 +26,13 @@ const PoolingKernels& kernels() {
   return portable::pooling_kernels;
 }
 
-// Checks all shapes: x is what the windows run over, y has one pixel per window.
-PoolingGeometry make_geometry(const char* op, const Tensor& x, const Tensor& y,
-                              const PoolingAttrs& attrs) {
-  for (const Tensor* map : {&x, &y}) {
-    DRML_CHECK(map->ndim() == 4, op, ": maps need shape (N, C, H, W), got ",
-               to_string(map->shape()));
-    DRML_CHECK(map->is_channels_last(), op, ": maps must lie channels-last in memory");
-  }
-  DRML_CHECK(x.dim(0) == y.dim(0) && x.dim(1) == y.dim(1), op, ": x ", to_string(x.shape()),
-             " and y ", to_string(y.shape()), " differ in images or channels");
-  PoolingGeometry g{};
-  g.channels = x.dim(1);
-  for (int axis = 0; axis < 2; ++axis) {
-    const auto at = static_cast<size_t>(axis);
-    g.size[axis] = x.dim(axis + 2);
-    g.windows[axis] = y.dim(axis + 2);
-    g.kernel[axis] = attrs.kernel[at];
-    g.stride[axis] = attrs.stride[at];
-    g.pad[axis] = attrs.pad[at];
-    DRML_CHECK(g.kernel[axis] > 0 && g.stride[axis] > 0 && g.pad[axis] >= 0 &&
-                   g.pad[axis] < g.kernel[axis],
-               op, ": window ", g.kernel[axis], " with stride ", g.stride[axis], " and pad ",
-               g.pad[axis]);
-    DRML_CHECK((g.windows[axis] - 1) * g.stride[axis] - g.pad[axis] < g.size[axis], op, ": x ",
-               to_string(x.shape()), " is too small for the windows of y ", to_string(y.shape()));
-  }
-  return g;
+PoolingGeometry make_geometry(const PoolingShape& s) {
+  return {s.channels,
+          {s.size[0], s.size[1]},
+          {s.windows[0], s.windows[1]},
+          {s.kernel[0], s.kernel[1]},
+          {s.stride[0], s.stride[1]},
+          {s.pad[0], s.pad[1]}};
 }
 
 // Calls f(row, first, last) for the rows of windows that reach into rows [first, last) of a map;
@@ -80,7 +60,7 @@ void for_windows(const PoolingGeometry& g, int64_t first, int64_t last, float* d
 }  // namespace
 
 void cpu::pooling_forward(const Tensor& x, const Tensor& y, const PoolingAttrs& attrs) {
-  const PoolingGeometry g = make_geometry("pooling_forward", x, y, attrs);
+  const PoolingGeometry g = make_geometry(make_pooling_shape("pooling_forward", x, y, attrs));
   const auto kernel = attrs.max ? kernels().max_forward : kernels().ave_forward;
   const int64_t rows = y.dim(0) * g.windows[0];
 #pragma omp parallel for schedule(static) if (x.size() > kParallelSize)
@@ -92,7 +72,7 @@ void cpu::pooling_forward(const Tensor& x, const Tensor& y, const PoolingAttrs& 
 
 void cpu::pooling_backward(const Tensor& x, const Tensor& dy, const Tensor& dx,
                            const PoolingAttrs& attrs) {
-  const PoolingGeometry g = make_geometry("pooling_backward", x, dy, attrs);
+  const PoolingGeometry g = make_geometry(make_pooling_shape("pooling_backward", x, dy, attrs));
   check_same_layout("pooling_backward", x, dx);
   const PoolingKernels& kernel = kernels();
   const int64_t rows = x.dim(0) * g.size[0];

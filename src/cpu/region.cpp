@@ -11,9 +11,9 @@
 #include <cstring>
 #include <vector>
 
-#include "check.h"
 #include "cpu/region_kernel.h"
 #include "ops.h"
+#include "region_shape.h"
 
 namespace drml {
 namespace {
@@ -49,50 +49,23 @@ struct Work {
   }
 };
 
-Work make_work(const char* op, const Tensor& x, const Tensor& weight, const Tensor& mean,
-               const Tensor& variance, const RegionAttrs& attrs) {
-  DRML_CHECK(x.ndim() == 4, op, ": x needs shape (N, C, H, W), got ", to_string(x.shape()));
-  DRML_CHECK(x.is_channels_last(), op, ": x must lie channels-last in memory");
-  const int64_t grid_h = attrs.grid[0];
-  const int64_t grid_w = attrs.grid[1];
-  DRML_CHECK(grid_h > 0 && grid_w > 0 && x.dim(2) % grid_h == 0 && x.dim(3) % grid_w == 0, op,
-             ": a grid of ", grid_h, " x ", grid_w, " patches does not divide a map of ", x.dim(2),
-             " x ", x.dim(3));
-  const int64_t channels = x.dim(1);
-  const int64_t patches = grid_h * grid_w;
-  const int64_t kernel = weight.ndim() == 5 ? weight.dim(4) : 0;
-  DRML_CHECK(weight.is_row_major() &&
-                 weight.shape() == Shape({patches, channels, channels, kernel, kernel}),
-             op, ": weight needs shape ", to_string({patches, channels, channels, kernel, kernel}),
-             ", got ", to_string(weight.shape()));
-  DRML_CHECK(kernel == 2 * attrs.pad + 1, op, ": a kernel of ", kernel, " with pad ", attrs.pad,
-             " changes the size of a patch");
-  for (const Tensor* statistic : {&mean, &variance}) {
-    DRML_CHECK(statistic->is_row_major() && statistic->shape() == Shape({patches, channels}), op,
-               ": statistics need shape ", to_string({patches, channels}), ", got ",
-               to_string(statistic->shape()));
-  }
+Work make_work(const RegionShape& shape) {
   Work work{};
   RegionGeometry& g = work.geometry;
-  g.channels = channels;
-  g.patch_h = x.dim(2) / grid_h;
-  g.patch_w = x.dim(3) / grid_w;
-  g.kernel = kernel;
-  g.pad = attrs.pad;
-  g.row_stride = x.dim(3) * channels;
+  g.channels = shape.channels;
+  g.patch_h = shape.patch_h();
+  g.patch_w = shape.patch_w();
+  g.kernel = shape.kernel;
+  g.pad = shape.kernel / 2;
+  g.row_stride = shape.width * shape.channels;
   g.block = work.kernel.block;
-  g.depth = (channels + g.block - 1) / g.block * g.block;
-  work.batch = x.dim(0);
-  work.patches = patches;
-  work.grid_w = grid_w;
-  work.image_stride = x.dim(1) * x.dim(2) * x.dim(3);
-  work.parts = std::clamp<int64_t>(kLeastTasks / patches, 1, std::max<int64_t>(1, work.batch));
+  g.depth = (g.channels + g.block - 1) / g.block * g.block;
+  work.batch = shape.batch;
+  work.patches = shape.patches();
+  work.grid_w = shape.grid_w;
+  work.image_stride = shape.image();
+  work.parts = std::clamp<int64_t>(kLeastTasks / work.patches, 1, std::max<int64_t>(1, work.batch));
   return work;
-}
-
-void check_like(const char* op, const char* name, const Tensor& tensor, const Tensor& like) {
-  DRML_CHECK(tensor.same_layout(like), op, ": ", name, " needs the shape and layout of x, ",
-             to_string(like.shape()), ", got ", to_string(tensor.shape()));
 }
 
 // (outputs, inputs, k, k) to the order of RegionGeometry::packed_size, zeros beyond the channels.
@@ -182,16 +155,13 @@ std::vector<float> inverse_deviation(const Tensor& variance, float eps) {
 void cpu::region_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
                          const Tensor& mean, const Tensor& variance, const Tensor& y,
                          const RegionAttrs& attrs) {
-  const Work work = make_work("region_forward", x, weight, mean, variance, attrs);
-  check_like("region_forward", "y", y, x);
-  DRML_CHECK(bias.is_row_major() && bias.shape() == mean.shape(),
-             "region_forward: bias needs shape ", to_string(mean.shape()), ", got ",
-             to_string(bias.shape()));
+  const RegionShape shape = make_region_forward_shape(x, weight, bias, mean, variance, y, attrs);
+  const Work work = make_work(shape);
   if (work.batch == 0) return;
   const RegionGeometry& g = work.geometry;
   if (!attrs.frozen) compute_statistics(work, x.data(), mean.data(), variance.data());
   const std::vector<float> scale = inverse_deviation(variance, attrs.eps);
-  const int64_t weights = g.kernel * g.kernel * g.channels * g.channels;
+  const int64_t weights = shape.patch_weights();
 #pragma omp parallel
   {
     std::vector<float> tile(static_cast<size_t>(g.tile_size()));
@@ -215,17 +185,13 @@ void cpu::region_forward(const Tensor& x, const Tensor& weight, const Tensor& bi
 void cpu::region_backward(const Tensor& x, const Tensor& weight, const Tensor& mean,
                           const Tensor& variance, const Tensor& dy, const Tensor* dx,
                           const Tensor* dweight, const Tensor* dbias, const RegionAttrs& attrs) {
-  const Work work = make_work("region_backward", x, weight, mean, variance, attrs);
-  check_like("region_backward", "dy", dy, x);
-  if (dx != nullptr) check_like("region_backward", "dx", *dx, x);
-  DRML_CHECK(dweight == nullptr || dweight->same_layout(weight),
-             "region_backward: dweight needs shape ", to_string(weight.shape()));
-  DRML_CHECK(dbias == nullptr || (dbias->is_row_major() && dbias->shape() == mean.shape()),
-             "region_backward: dbias needs shape ", to_string(mean.shape()));
+  const RegionShape shape =
+      make_region_backward_shape(x, weight, mean, variance, dy, dx, dweight, dbias, attrs);
+  const Work work = make_work(shape);
   if (work.batch == 0) return;
   const RegionGeometry& g = work.geometry;
   const std::vector<float> scale = inverse_deviation(variance, attrs.eps);
-  const int64_t weights = g.kernel * g.kernel * g.channels * g.channels;
+  const int64_t weights = shape.patch_weights();
   // Per task: what is summed over its images, added up in order afterwards.
   std::vector<double> sums(static_cast<size_t>(work.tasks() * g.channels * 2));
   std::vector<double> bias_sums(static_cast<size_t>(dbias ? work.tasks() * g.channels : 0));

@@ -1,25 +1,10 @@
 // y = x * scale + bias, with scale and bias broadcast over some axes of x.
-#include <algorithm>
-
-#include "check.h"
 #include "cpu/broadcast.h"
 #include "ops.h"
+#include "scale_shape.h"
 
 namespace drml {
 namespace {
-
-void check_shapes(const char* op, const Tensor& x, const Tensor& scale, const Tensor* bias,
-                  int64_t axis) {
-  const Shape& shape = x.shape();
-  DRML_CHECK(axis >= 0 && axis + scale.ndim() <= x.ndim() &&
-                 std::equal(scale.shape().begin(), scale.shape().end(), shape.begin() + axis),
-             op, ": scale ", to_string(scale.shape()), " does not fit x ", to_string(shape),
-             " from axis ", axis, " on");
-  DRML_CHECK(scale.is_row_major() || scale.is_channels_last(), op, ": scale ",
-             to_string(scale.shape()), " must lie row-major or channels-last in memory");
-  DRML_CHECK(bias == nullptr || bias->shape() == scale.shape(), op,
-             ": bias needs the shape of scale, ", to_string(scale.shape()));
-}
 
 // Memory for a bias that lies as scale does: of four axes, a bottom lies channels-last and a
 // parameter row-major.
@@ -41,7 +26,7 @@ void add_to(const Tensor& sum, const std::vector<double>& terms) {
 void cpu::scale_forward(const Tensor& x, const Tensor& scale, const Tensor* bias, const Tensor& y,
                         int64_t axis) {
   const char* op = "scale_forward";
-  check_shapes(op, x, scale, bias, axis);
+  check_scale_shapes(op, x, scale, bias, axis);
   check_same_layout(op, x, y);
   if (x.size() == 0) return;
   const Broadcast broadcast(x, scale, axis);
@@ -61,7 +46,7 @@ void cpu::scale_forward(const Tensor& x, const Tensor& scale, const Tensor* bias
 void cpu::scale_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor* dx,
                          const Tensor* dscale, const Tensor* dbias, int64_t axis) {
   const char* op = "scale_backward";
-  check_shapes(op, x, scale, dbias, axis);
+  check_scale_shapes(op, x, scale, dbias, axis);
   check_same_layout(op, x, dy);
   if (dx != nullptr) check_same_layout(op, x, *dx);
   if (dscale != nullptr) check_same_layout(op, scale, *dscale);

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "cpu/elementwise.h"
-#include "cpu/loss.h"
+#include "loss.h"
 #include "ops.h"
 
 namespace drml {
@@ -17,8 +17,8 @@ bool ignored(float target, const LossAttrs& attrs) {
 double divisor(const LabelledPairs& pairs, const LossAttrs& attrs) {
   const double valid = ordered_sum(
       pairs.size(), [&](int64_t i) { return ignored(pairs.label(i), attrs) ? 0.0 : 1.0; });
-  const int64_t inner = pairs.samples() > 0 ? pairs.size() / pairs.samples() : 0;
-  return loss_divisor(attrs.normalization, pairs.samples(), inner, static_cast<int64_t>(valid));
+  return loss_divisor(attrs.normalization, pairs.samples(), pairs.columns(),
+                      static_cast<int64_t>(valid));
 }
 
 }  // namespace

@@ -3,8 +3,9 @@
 #include <cmath>
 
 #include "cpu/elementwise.h"
-#include "cpu/loss.h"
+#include "loss.h"
 #include "ops.h"
+#include "softmax_loss_shape.h"
 
 namespace drml {
 namespace {
@@ -14,25 +15,7 @@ class LabelledLines {
  public:
   LabelledLines(const char* op, const Tensor& prob, const Tensor& label, int64_t axis,
                 const LossAttrs& attrs)
-      : lines(op, prob, axis), label_(label), ignore_(attrs.ignore_label) {
-    DRML_CHECK(label.size() == lines.count(), op, ": a softmax over axis ", axis, " of shape ",
-               to_string(prob.shape()), " needs ", lines.count(), " labels, got shape ",
-               to_string(label.shape()));
-    int64_t valid = 0;
-    for (int64_t line = 0; line < lines.count(); ++line) {
-      if (ignored(line)) continue;
-      const float value = label_value(line);
-      DRML_CHECK(
-          value >= 0 && value < static_cast<float>(lines.length()) && value == std::floor(value),
-          op, ": label ", value, " at position ", line, " is not a class number below ",
-          lines.length());
-      ++valid;
-    }
-    int64_t outer = 1;
-    for (int64_t before = 0; before < axis; ++before) outer *= prob.dim(before);
-    divisor =
-        loss_divisor(attrs.normalization, outer, outer > 0 ? lines.count() / outer : 0, valid);
-  }
+      : LabelledLines(op, make_softmax_loss_shape(op, prob, label, axis), label, attrs) {}
 
   bool ignored(int64_t line) const {
     return ignore_.has_value() && label_value(line) == static_cast<float>(*ignore_);
@@ -46,6 +29,21 @@ class LabelledLines {
   double divisor;
 
  private:
+  LabelledLines(const char* op, const SoftmaxLossShape& shape, const Tensor& label,
+                const LossAttrs& attrs)
+      : lines(shape.lines), label_(label), ignore_(attrs.ignore_label) {
+    int64_t valid = 0;
+    for (int64_t line = 0; line < lines.count(); ++line) {
+      if (ignored(line)) continue;
+      const float value = label_value(line);
+      DRML_CHECK(
+          value >= 0 && value < static_cast<float>(lines.length()) && value == std::floor(value),
+          wrong_class(op, value, line, lines.length()));
+      ++valid;
+    }
+    divisor = loss_divisor(attrs.normalization, shape.outer, shape.inner, valid);
+  }
+
   float label_value(int64_t line) const { return label_.data()[element_offset(label_, line)]; }
 
   const Tensor& label_;

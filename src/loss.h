@@ -1,11 +1,14 @@
-// What the losses share: what a loss is divided by, and checks of their arguments.
+// What the losses of every device share: checks of their arguments, what a loss is divided by, and
+// the words for a label that is wrong.
 #pragma once
 
 #include <algorithm>
+#include <sstream>
+#include <string>
 
 #include "attributes.h"
 #include "check.h"
-#include "cpu/elementwise.h"
+#include "elements.h"
 #include "tensor.h"
 
 namespace drml {
@@ -47,15 +50,35 @@ class LabelledPairs {
 
   int64_t size() const { return x_.size(); }
   int64_t samples() const { return x_.dim(0); }
+  int64_t columns() const { return samples() > 0 ? size() / samples() : 0; }  // of each sample
   // Where in memory pair number i lies.
   int64_t x_offset(int64_t i) const { return direct_ ? i : element_offset(x_, i); }
+  int64_t label_offset(int64_t i) const { return direct_ ? i : element_offset(label_, i); }
+  // Of tensors in the host's memory.
   float x(int64_t i) const { return x_.data()[x_offset(i)]; }
-  float label(int64_t i) const { return label_.data()[direct_ ? i : element_offset(label_, i)]; }
+  float label(int64_t i) const { return label_.data()[label_offset(i)]; }
 
  private:
   const Tensor& x_;
   const Tensor& label_;
   bool direct_;
 };
+
+// The word for a label that names none of `classes` classes; it is that of line number `position`.
+inline std::string wrong_class(const char* op, float label, int64_t position, int64_t classes) {
+  std::ostringstream message;
+  message << op << ": label " << label << " at position " << position
+          << " is not a class number below " << classes;
+  return message.str();
+}
+
+// The word for a label of the multi-label loss; it is that of pair number `index`.
+inline std::string wrong_occurrence(float label, int64_t index, int64_t columns) {
+  std::ostringstream message;
+  message << "label " << label << " of sample " << index / columns << ", column " << index % columns
+          << " is none of 1 (present), -1 (absent), 0 (unknown); map it to one of these where the "
+             "labels are made";
+  return message.str();
+}
 
 }  // namespace drml
