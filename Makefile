@@ -1,5 +1,6 @@
 # make run    installs into .venv, trains DRML on a small demo set and shows the result
 # make test   installs the test needs and runs the tests
+# make test-emulated  builds the CUDA kernels for the CPU and runs the tests with --device cuda
 # make lint   formatting, lint and types
 # make bench  times DRML beside oneDNN's own primitives
 # make clean  removes what the above made
@@ -10,9 +11,9 @@ DATA ?=
 MINUTES ?= 2
 
 BIN := $(VENV)/bin
-SOURCES := $(shell git ls-files src python prototxt setup.py pyproject.toml CMakeLists.txt)
+SOURCES := $(shell git ls-files src cuda python prototxt setup.py pyproject.toml CMakeLists.txt)
 
-.PHONY: run test lint bench clean
+.PHONY: run test test-emulated emulated lint bench clean
 
 run: $(VENV)/.package $(VENV)/.needs-demo
 	$(BIN)/python -m drml.run demo runs/demo --minutes $(MINUTES) $(if $(DATA),--data $(DATA))
@@ -20,11 +21,20 @@ run: $(VENV)/.package $(VENV)/.needs-demo
 test: $(VENV)/.package $(VENV)/.needs-test
 	$(BIN)/python -m pytest
 
+test-emulated: $(VENV)/.needs-test emulated
+	DRML_EMULATE_CUDA=1 $(BIN)/python -m pytest --device=cuda
+
+# The emulated module stands beside the package's own, and is used where DRML_EMULATE_CUDA=1.
+emulated: $(VENV)/.package $(VENV)/.needs-build
+	$(BIN)/cmake -S . -B build/emulated $(CMAKE_OPTIONS) -DDRML_CUDA=EMULATE -DDRML_WERROR=ON
+	$(BIN)/cmake --build build/emulated --parallel
+	$(BIN)/cmake --install build/emulated --prefix $$($(BIN)/python -c "$(SITE)")
+
 lint: $(VENV)/.package $(VENV)/.needs-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 
 bench: $(VENV)/.package $(VENV)/.needs-bench
 	$(BIN)/python benchmarks/bench_main_job.py
@@ -35,6 +45,11 @@ $(VENV)/bin/python:
 $(VENV)/.package: $(VENV)/bin/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet .
 	@touch $@
+
+# What setup.py gives to CMake, for builds without pip.
+CMAKE_OPTIONS = -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DDRML_ONEDNN_DIR=$(VENV)/lib/cmake/dnnl
+SITE = import sysconfig; print(sysconfig.get_path('platlib'))
 
 # What one of pyproject.toml's optional-dependencies names, without building the package again.
 NEEDS = import sys, tomllib; \

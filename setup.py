@@ -28,6 +28,10 @@ def onednn_dir() -> str:
     return ""
 
 
+# Options of CMakeLists.txt that may stand in the environment; CMAKE_ARGS sets any other.
+CMAKE_OPTIONS = ("DRML_CUDA", "DRML_CUDA_ARCHITECTURES", "DRML_CUBLAS_DIR")
+
+
 class BuildWithNets(build_py):
     """Puts the networks of prototxt/ into the package."""
 
@@ -52,6 +56,7 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DDRML_ONEDNN_DIR={onednn_dir()}",
             f"-DCMAKE_INSTALL_PREFIX={package.parent}",
+            *(f"-D{name}={os.environ[name]}" for name in CMAKE_OPTIONS if name in os.environ),
             *os.environ.get("CMAKE_ARGS", "").split(),
         ]
         jobs = str(len(os.sched_getaffinity(0)))

@@ -16,6 +16,12 @@ struct ConvolutionAttrs {
   int64_t group = 1;
 };
 
+struct LocalAttrs {
+  Pair stride{1, 1};
+  Pair pad{0, 0};
+  int64_t group = 1;
+};
+
 struct PoolingAttrs {
   bool max = true;  // the maximum of a window, not its mean
   Pair kernel{1, 1};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "dlpack.h"
 #include "ops.h"
 #include "runtime.h"
 #ifdef DRML_CUDA
@@ -159,6 +160,20 @@ void bind_tensor(py::module_& module) {
       .def_property_readonly(
           "pointer", [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.data()); },
           "Address of the first number, on its device.")
+      .def(
+          "__dlpack__",
+          [](const Tensor& t, const py::object&, const py::object& max_version, const py::object&,
+             const py::object& copy) {
+            if (!copy.is_none() && copy.cast<bool>()) {
+              throw py::buffer_error("a tensor shares its memory and makes no copy");
+            }
+            const bool versioned =
+                !max_version.is_none() && max_version[py::int_(0)].cast<int>() >= 1;
+            return to_dlpack(t, versioned);
+          },
+          py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+          py::arg("dl_device") = py::none(), py::arg("copy") = py::none())
+      .def("__dlpack_device__", &dlpack_device)
       .def("get", &get, "A copy as a NumPy array.")
       .def("set", &set, py::arg("values"), "Copies an array, or what broadcasts to one, to it.")
       .def("view", &Tensor::view, py::arg("shape"))
@@ -172,6 +187,10 @@ void bind_attributes(py::module_& module) {
            }),
            py::arg("stride") = Pair{1, 1}, py::arg("pad") = Pair{0, 0},
            py::arg("dilation") = Pair{1, 1}, py::arg("group") = 1);
+  py::class_<LocalAttrs>(module, "LocalAttrs")
+      .def(py::init(
+               [](Pair stride, Pair pad, int64_t group) { return LocalAttrs{stride, pad, group}; }),
+           py::arg("stride") = Pair{1, 1}, py::arg("pad") = Pair{0, 0}, py::arg("group") = 1);
   py::class_<PoolingAttrs>(module, "PoolingAttrs")
       .def(py::init([](bool max, Pair kernel, Pair stride, Pair pad) {
              return PoolingAttrs{max, kernel, stride, pad};
@@ -209,19 +228,83 @@ void bind_runtime(py::module_& module) {
   module.def("get_threads", &get_threads, "Number of threads that ops use.");
 }
 
+#ifdef DRML_CUDA
+void bind_cuda(py::module_& module) {
+  using Release = py::call_guard<py::gil_scoped_release>;
+  module.def("cuda_device_count", [] { return cuda::device_count(); });
+  module.def("cuda_why_unavailable", [] {
+    std::string why;
+    cuda::device_count(&why);
+    return why;
+  });
+  py::class_<cuda::DeviceInfo>(module, "CudaDeviceInfo")
+      .def_readonly("name", &cuda::DeviceInfo::name)
+      .def_readonly("major", &cuda::DeviceInfo::major)
+      .def_readonly("minor", &cuda::DeviceInfo::minor)
+      .def_readonly("total_bytes", &cuda::DeviceInfo::total_bytes)
+      .def_readonly("free_bytes", &cuda::DeviceInfo::free_bytes);
+  module.def("cuda_device_info", &cuda::device_info, py::arg("index"), Release());
+  module.def(
+      "cuda_synchronize",
+      [](const std::string& device) { cuda::synchronize(parse_device(device)); }, py::arg("device"),
+      Release());
+  module.def("cuda_set_tag", &cuda::set_tag, py::arg("tag"));
+  module.def("cuda_fault_tag", &cuda::fault_tag);
+  py::class_<cuda::Counters>(module, "CudaCounters")
+      .def_readonly("launches", &cuda::Counters::launches)
+      .def_readonly("allocations", &cuda::Counters::allocations)
+      .def_readonly("synchronizations", &cuda::Counters::synchronizations);
+  module.def("cuda_counters", &cuda::counters);
+  py::class_<cuda::InputBuffer>(module, "CudaInputBuffer")
+      .def(py::init([](Shape shape, bool channels_last, const std::string& device) {
+             return std::make_unique<cuda::InputBuffer>(std::move(shape), channels_last,
+                                                        parse_device(device));
+           }),
+           py::arg("shape"), py::arg("channels_last"), py::arg("device"))
+      .def("host",
+           [](const py::object& self) {
+             auto& buffer = self.cast<cuda::InputBuffer&>();
+             float* data = nullptr;
+             {
+               const py::gil_scoped_release release;
+               data = buffer.host();
+             }
+             return array_over(buffer.staged(), data, self);
+           })
+      .def("start", &cuda::InputBuffer::start, Release())
+      .def("take", &cuda::InputBuffer::take, py::arg("to"), Release());
+  py::class_<cuda::Graph>(module, "CudaGraph")
+      .def(py::init([](const std::string& device) {
+             return std::make_unique<cuda::Graph>(parse_device(device));
+           }),
+           py::arg("device"))
+      .def("begin", &cuda::Graph::begin, Release())
+      .def("end", &cuda::Graph::end, Release())
+      .def("abort", &cuda::Graph::abort, Release())
+      .def("launch", &cuda::Graph::launch, Release());
+}
+#endif
+
 }  // namespace
 
-PYBIND11_MODULE(_core, module) {
+// DRML_MODULE is the name that the build gives the module.
+PYBIND11_MODULE(DRML_MODULE, module) {
   using py::arg;
   module.doc() = "Compiled ops of drml.";
   bind_tensor(module);
+  module.def("from_dlpack", &from_dlpack, arg("array"),
+             "A tensor in the memory of a float32 array that has __dlpack__.");
   bind_attributes(module);
   bind_runtime(module);
+#ifdef DRML_CUDA
+  bind_cuda(module);
+#endif
 
   DRML_BIND(copy, arg("x"), arg("y"));
   DRML_BIND(add, arg("x"), arg("y"));
   DRML_BIND(fill, arg("x"), arg("value"));
   DRML_BIND(axpby, arg("alpha"), arg("x"), arg("beta"), arg("y"));
+  DRML_BIND(divide, arg("x"), arg("divisor"), arg("y"));
   DRML_BIND(sum_squares, arg("x"));
   DRML_BIND(sum_abs, arg("x"));
   DRML_BIND(all_finite, arg("x"));
@@ -231,6 +314,9 @@ PYBIND11_MODULE(_core, module) {
   DRML_BIND(convolution_forward, arg("x"), arg("weight"), arg("bias").none(true), arg("y"),
             arg("attrs"));
   DRML_BIND(convolution_backward, arg("x"), arg("weight"), arg("dy"), arg("dx").none(true),
+            arg("dweight").none(true), arg("dbias").none(true), arg("attrs"));
+  DRML_BIND(local_forward, arg("x"), arg("weight"), arg("bias").none(true), arg("y"), arg("attrs"));
+  DRML_BIND(local_backward, arg("x"), arg("weight"), arg("dy"), arg("dx").none(true),
             arg("dweight").none(true), arg("dbias").none(true), arg("attrs"));
   DRML_BIND(inner_product_forward, arg("x"), arg("weight"), arg("bias").none(true), arg("y"),
             arg("transpose"));

@@ -31,6 +31,8 @@ DRML_OP(void, add, const Tensor& x, const Tensor& y)
 DRML_OP(void, fill, const Tensor& x, float value)
 // y = alpha * x + beta * y, same layout.
 DRML_OP(void, axpby, float alpha, const Tensor& x, float beta, const Tensor& y)
+// y = x / divisor[0], same layout; zeros where divisor, one number, is 0.
+DRML_OP(void, divide, const Tensor& x, const Tensor& divisor, const Tensor& y)
 DRML_OP(double, sum_squares, const Tensor& x)
 DRML_OP(double, sum_abs, const Tensor& x)
 DRML_OP(bool, all_finite, const Tensor& x)
@@ -45,6 +47,13 @@ DRML_OP(void, convolution_forward, const Tensor& x, const Tensor& weight, const 
         const Tensor& y, const ConvolutionAttrs& attrs)
 DRML_OP(void, convolution_backward, const Tensor& x, const Tensor& weight, const Tensor& dy,
         const Tensor* dx, const Tensor* dweight, const Tensor* dbias, const ConvolutionAttrs& attrs)
+
+// Local connection: as convolution, but every place of y has filters of its own: weight
+// (H' * W', K, C / group, kh, kw); bias (K,), or (H' * W', K) for one per place. ------------------
+DRML_OP(void, local_forward, const Tensor& x, const Tensor& weight, const Tensor* bias,
+        const Tensor& y, const LocalAttrs& attrs)
+DRML_OP(void, local_backward, const Tensor& x, const Tensor& weight, const Tensor& dy,
+        const Tensor* dx, const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs)
 
 // Inner product over the last axes: x holds M x D numbers, in the order of its axes whatever its
 // layout; weight (K, D), or (D, K) when transposed; y holds M x K. -------------------------------

@@ -15,11 +15,15 @@ from google.protobuf import text_format
 
 from drml import _core
 from drml.blob import Blob
+from drml.device import default_device, is_cuda
 from drml.layers import find
 from drml.layers.base import Context, Layer
 from drml.proto import caffe_pb2 as pb
 
 Array = npt.NDArray[np.floating]
+
+DEVICE = default_device()
+"""Where the tests run, see pytest's --device."""
 
 
 def relative_error(got: npt.ArrayLike, wanted: npt.ArrayLike) -> float:
@@ -53,6 +57,21 @@ def random_array(shape: Sequence[int], seed: int, *, away: float = 0.0) -> Array
     values = np.random.default_rng(seed).normal(0, 1, shape)
     values += np.copysign(away, values)
     return values.astype(np.float32).astype(np.float64)
+
+
+def empty(shape: Sequence[int], channels_last: bool | None = None) -> _core.Tensor:
+    """Zeros on the tests' device; four axes lie as its maps do, unless `channels_last` is given."""
+    if channels_last is None:
+        channels_last = len(shape) == 4 and not is_cuda(DEVICE)
+    return _core.Tensor(tuple(shape), channels_last, DEVICE)
+
+
+def tensor(array: npt.ArrayLike, channels_last: bool | None = None) -> _core.Tensor:
+    """The array as a tensor that `empty` makes."""
+    values = np.asarray(array, np.float32)
+    result = empty(values.shape, channels_last)
+    result.set(values)
+    return result
 
 
 @contextmanager

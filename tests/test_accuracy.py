@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_testing import run_golden
-from layer_testing import Array, LayerRunner, random_array, relative_error
+from layer_testing import Array, LayerRunner, empty, random_array, relative_error, tensor
 
+from drml import _core
 from drml.errors import NetError
 
 
@@ -34,6 +35,9 @@ CASES = [
     (-1, (2, 4, 5), (2, 4)),
     (1, (2, 7, 5, 3), (2, 5, 3)),
     (3, (2, 7, 5, 3), (2, 7, 5)),
+    (1, (5, 12), (5,)),
+    (1, (7, 300), (7,)),
+    (1, (2, 150, 3), (2, 3)),
 ]
 
 
@@ -71,13 +75,49 @@ def test_scores_that_are_no_numbers_are_not_right() -> None:
     assert relative_error(LayerRunner(text(1, 1, None), [x, [0, 1, 1]]).forward()[0], 1 / 3) < 1e-6
 
 
-@pytest.mark.parametrize("value", ["3", "-1", "0.5"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_any_layout(channels_last: bool) -> None:
+    x = np.round(random_array((2, 7, 5, 3), 1))
+    label = np.random.default_rng(2).integers(0, 7, (2, 5, 3)).astype(np.float64)
+    apart = tensor(np.concatenate([np.full((2, 2, 3), np.nan), label], axis=1)).narrow(1, 2, 5)
+    y, per_class = empty(()), empty((7,))
+    _core.accuracy_forward(tensor(x, channels_last), apart, y, per_class, 2, 1, None)
+    wanted = accuracy_forward(x, label, 2, 1, None)
+    assert relative_error(y.get(), wanted[0]) < 1e-6
+    assert relative_error(per_class.get(), wanted[1]) < 1e-6
+
+
+def test_results_repeat_bit_for_bit() -> None:
+    x = np.round(random_array((500, 7), 1))
+    label = np.random.default_rng(2).integers(0, 7, 500)
+    runner = LayerRunner(text(2, 1, None), [x, label], tops=2)
+    first = runner.forward()
+    for _ in range(9):
+        for again, y in zip(runner.forward(), first, strict=True):
+            assert np.array_equal(again, y)
+
+
+def test_an_empty_batch_is_zero() -> None:
+    runner = LayerRunner(text(1, 1, None), [np.zeros((0, 3)), np.zeros(0)], tops=2)
+    assert [y.tolist() for y in runner.forward()] == [0, [0, 0, 0]]
+
+
+@pytest.mark.parametrize("value", ["3", "-1", "0.5", "nan"])
 def test_a_label_that_is_no_class_is_named(value: str) -> None:
     runner = LayerRunner(text(1, 1, None), [random_array((2, 3), 1), [0, float(value)]])
     with pytest.raises(
         ValueError, match=f"label {value} at position 1 is not a class number below"
     ):
         runner.forward()
+
+
+def test_the_first_of_several_wrong_labels_is_named() -> None:
+    runner = LayerRunner(text(1, 1, None), [random_array((5, 3), 1), [0, 7, -2, 9, 8]])
+    message = "accuracy_forward: label 7 at position 1 is not a class number below 3"
+    with pytest.raises(ValueError, match=message):
+        runner.forward()
+    runner.set_inputs(np.eye(5, 3), [0, 1, 2, 0, 0])
+    assert relative_error(runner.forward()[0], 3 / 5) < 1e-6
 
 
 @pytest.mark.parametrize(

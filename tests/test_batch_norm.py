@@ -12,13 +12,14 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
     using_threads,
 )
 
 from drml import _core
-from drml.blob import Blob
 from drml.errors import NetError
 from drml.proto import caffe_pb2 as pb
 
@@ -63,11 +64,21 @@ CASES = [
     ((64, 20), 0.5, 1e-6),
     ((3, 4, 9), 0.5, 1e-6),
     ((2, 3, 4, 5, 6), 0.5, 1e-6),
+    ((4, 1, 9, 7), 0.5, 1e-6),
+    ((2, 2, 91, 93), 0.5, 1e-6),
+    ((1, 300, 2, 3), 0.5, 1e-6),
+    ((3, 300), 0.5, 1e-6),
+    ((5000, 3), 30.0, 1e-5),
+    ((11,), 0.5, 1e-6),
 ]
 
 
 def text(param: str = "") -> str:
     return f'type: "BatchNorm" batch_norm_param {{ {param} }}'
+
+
+def channels(shape: tuple[int, ...]) -> int:
+    return shape[1] if len(shape) > 1 else 1
 
 
 def draw(shape: tuple[int, ...], mean: float = 0.5) -> Array:
@@ -110,14 +121,53 @@ def test_kernel_equals_reference_with_running_statistics(
 ) -> None:
     x, dy = draw(shape, mean), random_array(shape, 2)
     factor = 2.5
-    means = random_array((shape[1],), 3) + mean
-    variances = 0.5 + random_array((shape[1],), 4) ** 2
+    means = random_array((channels(shape),), 3) + mean
+    variances = 0.5 + random_array((channels(shape),), 4) ** 2
     y = batch_norm_forward(x, means / factor, variances / factor, EPS)
     dx = batch_norm_backward(x, means / factor, variances / factor, dy, EPS, True)
     runner = LayerRunner(text(), [x], phase=pb.TEST, in_place=in_place)
     runner.set_params(means, variances, [factor])
     check_layer(runner, [y], [dy], [dx], tolerance)
     assert relative_error(runner.layer.blobs[2].data, [factor]) == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 70, 71), (9000, 3)])
+@pytest.mark.parametrize("mean", [0.0, 1000.0])
+def test_statistics_of_large_means_and_outliers(shape: tuple[int, ...], mean: float) -> None:
+    x = draw(shape, mean)
+    x[0, 1] = mean + 500.0
+    mean_, variance = empty((3,)), empty((3,))
+    _core.batch_norm_forward(tensor(x), mean_, variance, tensor(x), EPS, False)
+    deviation = np.sqrt(statistics(x)[1])
+    # Half a unit in the last place of the mean, and what rounding may add to small means.
+    bound = 2.0**-24 * np.abs(statistics(x)[0]) + 1e-6 * deviation
+    assert np.all(np.abs(mean_.get() - statistics(x)[0]) <= bound)
+    assert np.allclose(variance.get(), statistics(x)[1], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_every_layout(channels_last: bool, frozen: bool) -> None:
+    x, dy = draw((3, 5, 7, 9)), random_array((3, 5, 7, 9), 2)
+    mean, variance = statistics(x)
+    given = tensor(mean), tensor(variance)
+    used = given if frozen else (empty((5,)), empty((5,)))
+    y, dx = tensor(x, channels_last), tensor(dy, channels_last)
+    _core.batch_norm_forward(tensor(x, channels_last), *used, y, EPS, frozen)
+    _core.batch_norm_backward(tensor(x, channels_last), *used, dx, dx, EPS, frozen)
+    assert relative_error(y.get(), batch_norm_forward(x, mean, variance, EPS)) < 1e-6
+    wanted = batch_norm_backward(x, mean, variance, dy, EPS, frozen)
+    assert relative_error(dx.get(), wanted) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 43, 41), (2000, 7)])
+def test_results_repeat_bit_for_bit(shape: tuple[int, ...]) -> None:
+    x, dy = draw(shape), random_array(shape, 2)
+    results = []
+    for _ in range(10):
+        runner = LayerRunner(text(), [x])
+        results.append((runner.forward()[0].tobytes(), runner.backward(dy)[0].tobytes()))
+    assert len(set(results)) == 1
 
 
 def test_statistics_run_up_as_in_caffe() -> None:
@@ -194,12 +244,15 @@ def test_bad_parameters_and_bottoms_are_named() -> None:
 
 
 def test_op_checks_shapes() -> None:
-    x, statistic = Blob("", (2, 3, 4, 4)).value, _core.Tensor((3,))
+    x, statistic = empty((2, 3, 4, 4), channels_last=False), empty((3,))
     with pytest.raises(ValueError, match=r"statistics of x .* need shape \(3,\), got \(4,"):
-        _core.batch_norm_forward(x, _core.Tensor((4,)), statistic, x, EPS, False)
-    other = _core.Tensor((2, 3, 4, 4))
+        _core.batch_norm_forward(x, empty((4,)), statistic, x, EPS, False)
+    other = empty((2, 3, 4, 4), channels_last=True)
     with pytest.raises(ValueError, match=r"batch_norm_forward: .* lie differently in memory"):
         _core.batch_norm_forward(x, statistic, statistic, other, EPS, False)
+    nothing = empty((0, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"batch_norm_forward: x \(0, 3, 4, 4\) holds nothing"):
+        _core.batch_norm_forward(nothing, statistic, statistic, nothing, EPS, False)
 
 
 @pytest.mark.parametrize(

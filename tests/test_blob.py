@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cuda_testing import needs_cuda
+from layer_testing import DEVICE
 
+from drml import _core
+from drml._core import fill
 from drml.blob import Array, Blob
+from drml.device import is_cuda
 
 
 def test_nothing_is_allocated_before_it_is_touched() -> None:
@@ -31,6 +36,7 @@ def test_data_and_diff_are_views_that_take_assignments() -> None:
         blob.data = np.zeros((3, 2))
 
 
+@pytest.mark.cpu_only
 def test_only_four_axes_lie_channels_last() -> None:
     assert Blob("x", (2, 3, 4, 5)).value.strides == (60, 1, 15, 3)
     assert Blob("x", (2, 3, 4, 5)).grad.strides == (60, 1, 15, 3)
@@ -108,3 +114,43 @@ def test_clear_diff_sets_zeros() -> None:
     blob.diff = 3
     blob.clear_diff()
     assert not blob.diff.any()
+
+
+@needs_cuda
+def test_on_cuda_everything_lies_row_major() -> None:
+    assert Blob("x", (2, 3, 4, 5)).value.strides == (60, 20, 5, 1)
+
+
+@needs_cuda
+def test_an_array_of_a_device_goes_back_before_kernels_read_it() -> None:
+    blob = Blob("x", (2, 3))
+    array = blob.data
+    array[0] = 5
+    assert blob.value.get().tolist() == [[5, 5, 5], [0, 0, 0]]
+    fill(blob.value, 2)
+    assert array[0, 0] == 5
+    assert blob.data is array
+    assert (array == 2).all()
+    blob.diff[1] = 3
+    blob.data = 1
+    assert blob.read_diff()[1].tolist() == [3, 3, 3]
+    assert (blob.read_data() == 1).all()
+
+
+@needs_cuda
+def test_reading_costs_no_way_back() -> None:
+    blob = Blob("x", (2, 3))
+    blob.data = 4
+    before = _core.cuda_counters()
+    for _ in range(3):
+        assert (blob.read_data() == 4).all()
+    assert blob.value.shape == (2, 3)
+    assert _core.cuda_counters().synchronizations == before.synchronizations + 3
+
+
+def test_what_is_read_is_not_written() -> None:
+    blob = Blob("x", (2, 3))
+    if not is_cuda(DEVICE):
+        with pytest.raises(ValueError, match="read-only"):
+            blob.read_data()[0] = 1
+    assert not blob.data.any()

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 from golden_testing import run_golden
 from layer_testing import (
+    DEVICE,
     Array,
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
     using_threads,
 )
 
 from drml import _core
+from drml.device import is_cuda
 from drml.errors import NetError
 
 Pair = tuple[int, int]
@@ -99,7 +102,9 @@ CASES = [
     ((2, 7, 6, 5), 5, (1, 1), (1, 1), (0, 0), (1, 1), 1, 1e-6),
     ((5, 3, 24, 21), 32, (11, 11), (1, 1), (0, 0), (1, 1), 1, 2e-6),
     ((2, 3, 9, 8), 7, (3, 3), (1, 1), (1, 1), (1, 1), 1, 2e-6),
-    # Too large for the weight gradient to take all images at a time.
+    # Weight gradients that are sums of parts.
+    ((2, 4, 35, 37), 6, (3, 3), (1, 1), (1, 1), (1, 1), 2, 2e-6),
+    # Too large for the CPU's weight gradient to take all images at a time.
     ((5, 3, 100, 98), 100, (3, 3), (1, 1), (0, 0), (1, 1), 1, 1e-5),
     ((2, 3, 31, 27), 16, (11, 11), (4, 4), (0, 0), (1, 1), 1, 2e-6),
     ((2, 32, 18, 17), 16, (8, 8), (1, 1), (0, 0), (1, 1), 1, 2e-6),
@@ -114,6 +119,15 @@ CASES = [
     ((2, 8, 15, 14), 9, (3, 3), (1, 1), (2, 2), (2, 2), 1, 2e-6),
     ((2, 1, 5, 5), 4, (5, 5), (1, 1), (0, 0), (1, 1), 1, 2e-6),
     ((2, 2, 3, 3), 3, (2, 2), (5, 5), (3, 3), (1, 1), 1, 2e-6),
+    ((5, 6, 11, 9), 4, (3, 2), (1, 1), (2, 1), (2, 3), 2, 2e-6),
+    # Strides and dilations with and without a common divisor: an input misses some taps.
+    ((2, 4, 17, 13), 6, (4, 3), (4, 2), (3, 4), (6, 3), 2, 2e-6),
+    ((1, 3, 14, 11), 5, (3, 5), (3, 3), (4, 0), (2, 1), 1, 2e-6),
+    ((5, 3, 9, 8), 4, (1, 1), (2, 3), (0, 1), (1, 1), 1, 2e-6),
+    ((5, 6, 7, 7), 9, (1, 1), (1, 1), (0, 0), (1, 1), 3, 2e-6),
+    ((5, 7, 6, 5), 3, (6, 5), (1, 1), (0, 0), (1, 1), 1, 2e-6),
+    # More columns than CUDA takes at a time: two images, then one.
+    ((3, 16, 90, 90), 3, (8, 8), (1, 1), (0, 0), (1, 1), 1, 1e-5),
 ]
 NAMES = ("shape", "outputs", "kernel", "stride", "pad", "dilation", "group", "tolerance")
 
@@ -172,13 +186,26 @@ def test_kernel_equals_reference(
     dy = random_array(y.shape, 4)
     dx, dweight, dbias = convolution_backward(x, weight, dy, stride, pad, dilation, group)
     runner = LayerRunner(text(outputs, kernel, stride, pad, dilation, group, bias_term), [x])
-    if bias is None:
-        runner.set_params(weight)
-        check_layer(runner, [y], [dy], [dx], tolerance, [dweight])
-    else:
-        runner.set_params(weight, bias)
-        check_layer(runner, [y], [dy], [dx], tolerance, [dweight, dbias])
+    params = [weight] if bias is None else [weight, bias]
+    runner.set_params(*params)
+    check_layer(runner, [y], [dy], [dx], tolerance, [dweight, dbias][: len(params)])
     assert runner.layer.multiply_adds(runner.bottom, runner.top) == y.size * weight[0].size
+
+
+def test_results_repeat() -> None:
+    x, dy = random_array((5, 6, 27, 26), 1), random_array((5, 4, 14, 13), 2)
+    runner = LayerRunner(text(4, (3, 3), (2, 2), (1, 1), group=2), [x])
+    runner.set_params(random_array((4, 3, 3, 3), 3), random_array((4,), 4))
+
+    def run() -> list[Array]:
+        for blob in runner.layer.blobs:
+            blob.clear_diff()
+        return [*runner.forward(), *runner.backward(dy), *runner.param_diffs()]
+
+    first = run()
+    for _ in range(9):
+        for again, wanted in zip(run(), first, strict=True):
+            assert np.array_equal(again, wanted)
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 60, 70), (5, 6, 9, 8)])
@@ -232,6 +259,7 @@ def test_several_bottoms_share_the_filters() -> None:
     check_layer(runner, ys, dy, [dx for dx, _, _ in gradients], 2e-6, sums)
 
 
+@pytest.mark.cpu_only
 def test_results_do_not_change_with_the_number_of_threads() -> None:
     x, dy = random_array((5, 16, 20, 20), 1), random_array((5, 24, 18, 18), 2)
     results = []
@@ -327,25 +355,22 @@ def test_bottoms_that_do_not_fit_are_named() -> None:
 
 
 def test_op_checks_shapes() -> None:
-    def map_of(*shape: int) -> _core.Tensor:
-        return _core.Tensor(shape, channels_last=True)
-
     attrs = _core.ConvolutionAttrs()
-    weight, x = _core.Tensor((4, 2, 3, 3)), map_of(1, 2, 5, 5)
+    weight, x, y = empty((4, 2, 3, 3), False), empty((1, 2, 5, 5)), empty((1, 4, 3, 3))
     with pytest.raises(ValueError, match=r"convolution_forward: y needs shape \(1, 4, 3, 3\)"):
-        _core.convolution_forward(x, weight, None, map_of(1, 4, 3, 2), attrs)
-    with pytest.raises(ValueError, match="convolution_forward: x must lie channels-last"):
-        _core.convolution_forward(
-            _core.Tensor((1, 2, 5, 5)), weight, None, map_of(1, 4, 3, 3), attrs
-        )
+        _core.convolution_forward(x, weight, None, empty((1, 4, 3, 2)), attrs)
+    other = is_cuda(DEVICE)  # the layout that is not this device's
+    wanted = "row-major" if other else "channels-last"
+    with pytest.raises(ValueError, match=f"convolution_forward: x must lie {wanted} in memory"):
+        _core.convolution_forward(empty((1, 2, 5, 5), other), weight, None, y, attrs)
     with pytest.raises(ValueError, match=r"bias needs shape \(4,\), got \(3,\)"):
-        _core.convolution_forward(x, weight, _core.Tensor((3,)), map_of(1, 4, 3, 3), attrs)
+        _core.convolution_forward(x, weight, empty((3,)), y, attrs)
     with pytest.raises(ValueError, match=r"weight \(4, 2, 3, 3\) does not fit x \(1, 3, 5, 5\)"):
-        _core.convolution_forward(map_of(1, 3, 5, 5), weight, None, map_of(1, 4, 3, 3), attrs)
+        _core.convolution_forward(empty((1, 3, 5, 5)), weight, None, y, attrs)
     with pytest.raises(ValueError, match=r"convolution_backward: dx needs shape \(1, 2, 5, 5\)"):
-        _core.convolution_backward(
-            x, weight, map_of(1, 4, 3, 3), map_of(1, 2, 5, 4), None, None, attrs
-        )
+        _core.convolution_backward(x, weight, y, empty((1, 2, 5, 4)), None, None, attrs)
+    with pytest.raises(ValueError, match=r"dweight needs shape \(4, 2, 3, 3\), got \(4, 2, 3\)"):
+        _core.convolution_backward(x, weight, y, None, empty((4, 2, 3)), None, attrs)
 
 
 @pytest.mark.parametrize("name", ["conv_basic", "conv_nobias", "conv_pad_stride_group"])

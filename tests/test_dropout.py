@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from layer_testing import Array, LayerRunner, check_layer, random_array, using_threads
+from layer_testing import (
+    Array,
+    LayerRunner,
+    check_layer,
+    empty,
+    random_array,
+    tensor,
+    using_threads,
+)
 
 from drml import _core
 from drml.errors import NetError
@@ -51,7 +59,7 @@ def test_reference_gives_the_published_numbers() -> None:
         assert " ".join(f"{int(word[0]):08x}" for word in words) == wanted
 
 
-SHAPES = [(1,), (5, 7), (2, 3, 5), (1, 3, 5, 7), (2, 16, 33, 31), (5, 4096)]
+SHAPES = [(0,), (1,), (5, 7), (257,), (2, 3, 5), (1, 3, 5, 7), (2, 16, 33, 31), (5, 4096)]
 KEY = 0x0123456789ABCDEF
 
 
@@ -60,10 +68,26 @@ KEY = 0x0123456789ABCDEF
 @pytest.mark.parametrize("shape", SHAPES)
 def test_kernel_equals_reference(shape: tuple[int, ...], ratio: float, position: int) -> None:
     x = random_array(shape, 1, away=0.1)
-    tensors = [_core.Tensor(shape, channels_last=len(shape) == 4) for _ in range(2)]
-    tensors[0].numpy()[...] = x
-    _core.dropout(*tensors, ratio, KEY, position)
-    np.testing.assert_allclose(tensors[1].numpy(), dropout(x, ratio, KEY, position), rtol=1e-6)
+    wanted = dropout(x, ratio, KEY, position)
+    for channels_last in {False, len(shape) == 4}:
+        source, target = tensor(x, channels_last), empty(shape, channels_last)
+        _core.dropout(source, target, ratio, KEY, position)
+        np.testing.assert_allclose(target.get(), wanted, rtol=1e-6)
+        _core.dropout(source, source, ratio, KEY, position)
+        assert np.array_equal(source.get(), target.get())
+
+
+@pytest.mark.parametrize("size", [1, 31, 257, 100_003])
+def test_a_view_from_an_odd_place_and_the_same_bits_every_time(size: int) -> None:
+    x = random_array((size,), 1, away=0.1)
+    source, target = (empty((size + 1,)).narrow(0, 1, size) for _ in range(2))
+    source.set(x)
+    results = []
+    for _ in range(10):
+        _core.dropout(source, target, 0.5, KEY, 7)
+        results.append(target.get().tobytes())
+    np.testing.assert_allclose(target.get(), dropout(x, 0.5, KEY, 7), rtol=1e-6)
+    assert len(set(results)) == 1
 
 
 def text(ratio: float = 0.5, name: str = "drop") -> str:
@@ -87,17 +111,23 @@ def test_keep_rate(ratio: float) -> None:
 
 
 def test_mask_does_not_depend_on_layout_or_threads() -> None:
-    shape = (2, 20, 21, 22)
-    masks = []
+    x = np.ones((2, 20, 21, 22))
+    wanted = dropout(x, 0.5, KEY, 3)
     for channels_last in (False, True):
         for threads in (1, 2, 5):
-            x, y = (_core.Tensor(shape, channels_last=channels_last) for _ in range(2))
-            _core.fill(x, 1.0)
+            y = empty(x.shape, channels_last)
             with using_threads(threads):
-                _core.dropout(x, y, 0.5, KEY, 3)
-            masks.append(y.numpy().copy())
-    for mask in masks[1:]:
-        assert np.array_equal(mask, masks[0])
+                _core.dropout(tensor(x, channels_last), y, 0.5, KEY, 3)
+            assert np.array_equal(y.get(), wanted)
+
+
+def test_mask_is_that_of_the_cpu() -> None:
+    shape = (5, 3, 7, 11)
+    cpu = [_core.Tensor(shape, channels_last=True) for _ in range(2)]
+    _core.fill(cpu[0], 1.0)
+    _core.dropout(*cpu, 0.3, KEY, 2**40)
+    _core.dropout(tensor(np.ones(shape)), y := empty(shape), 0.3, KEY, 2**40)
+    assert np.array_equal(y.get(), cpu[1].get())
 
 
 def test_position_counts_forward_passes_and_replays_them() -> None:

@@ -13,9 +13,16 @@ from drml.fillers import TYPES, make_filler
 from drml.proto import caffe_pb2 as pb
 
 
-def fill(text: str, shape: tuple[int, ...], key: tuple[int, str, int] = (1, "conv", 0)) -> Array:
+def fill(
+    text: str,
+    shape: tuple[int, ...],
+    key: tuple[int, str, int] = (1, "conv", 0),
+    *,
+    banks: bool = False,
+) -> Array:
     array = np.full(shape, np.nan, np.float32)
-    make_filler(text_format.Parse(text, pb.FillerParameter()), shape, key)(array)
+    filler = text_format.Parse(text, pb.FillerParameter())
+    make_filler(filler, shape, key, banks=banks)(array)
     return array
 
 
@@ -41,6 +48,18 @@ def test_mean_and_deviation(text: str, mean: float, deviation: float) -> None:
     array = fill(text, (60, 50, 2, 2)).astype(np.float64)
     assert abs(array.mean() - mean) < 0.05 * max(deviation, 0.1)
     assert abs(array.std() / deviation - 1) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("text", "deviation"),
+    [('type: "xavier"', sqrt(1 / 200)), ('type: "msra" variance_norm: FAN_OUT', sqrt(2 / 240))],
+)
+def test_banks_are_filled_as_if_each_stood_alone(text: str, deviation: float) -> None:
+    array = fill(text, (3, 60, 50, 2, 2), banks=True)
+    for bank in array.astype(np.float64):
+        assert abs(bank.std() / deviation - 1) < 0.03
+    rows = fill('type: "positive_unitball"', (2, 4, 3, 2, 2), banks=True).reshape(2, 4, -1)
+    assert np.allclose(rows.sum(axis=2), 1)
 
 
 def test_sparse_keeps_so_many_inputs_on_average() -> None:

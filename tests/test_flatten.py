@@ -11,7 +11,7 @@ from layer_testing import LayerRunner, check_layer, random_array
 from drml.errors import NetError
 
 CASES = [
-    # axis, end_axis, shape, flattened; arrays of four axes lie channels-last, others do not
+    # axis, end_axis, shape, flattened; on the CPU four axes lie channels-last, all else row-major
     (1, -1, (2, 3, 4, 2), (2, 24)),
     (0, -1, (2, 3, 4, 2), (48,)),
     (1, 2, (2, 3, 4, 2), (2, 12, 2)),

@@ -13,13 +13,14 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
     using_threads,
 )
 
 from drml import _core
-from drml.blob import Blob
 from drml.errors import NetError
 
 
@@ -58,6 +59,8 @@ CASES = [
     ((2, 3, 5, 7), 4, -1, 2e-6),
     ((3, 4, 5), 6, 0, 2e-6),
     ((3, 4, 5), 6, 2, 2e-6),
+    ((300, 5), 1, 1, 2e-6),
+    ((1, 3, 9, 7), 300, -4, 2e-6),
 ]
 
 
@@ -101,12 +104,9 @@ def test_kernel_equals_reference(
     dy = random_array(y.shape, 4)
     dx, dweight, dbias = inner_product_backward(x, weight, dy, from_start, transpose)
     runner = LayerRunner(text(outputs, axis, transpose, bias_term), [x])
-    if bias is None:
-        runner.set_params(weight)
-        check_layer(runner, [y], [dy], [dx], tolerance, [dweight])
-    else:
-        runner.set_params(weight, bias)
-        check_layer(runner, [y], [dy], [dx], tolerance, [dweight, dbias])
+    params = [weight] if bias is None else [weight, bias]
+    runner.set_params(*params)
+    check_layer(runner, [y], [dy], [dx], tolerance, [dweight, dbias][: len(params)])
     assert runner.layer.multiply_adds(runner.bottom, runner.top) == weight.size * y.size // outputs
 
 
@@ -134,6 +134,42 @@ def test_batch_equals_single_rows() -> None:
         assert relative_error(one, all_) < 1e-6
 
 
+def test_results_repeat() -> None:
+    x, dy = random_array((5, 8, 6, 5), 1), random_array((5, 50), 2)
+    runner = LayerRunner(text(50), [x])
+    runner.set_params(random_array((50, 240), 3), random_array((50,), 4))
+
+    def run() -> list[Array]:
+        for blob in runner.layer.blobs:
+            blob.clear_diff()
+        return [*runner.forward(), *runner.backward(dy), *runner.param_diffs()]
+
+    first = run()
+    for _ in range(9):
+        for again, wanted in zip(run(), first, strict=True):
+            assert np.array_equal(again, wanted)
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_any_layout_of_the_maps(channels_last: bool, transpose: bool) -> None:
+    x, weight, bias = random_array((5, 3, 4, 7), 1), random_array((12, 84), 2), None
+    weight = weight.T if transpose else weight
+    y, dy = empty((5, 3, 2, 2), channels_last), random_array((5, 3, 2, 2), 3)
+    wanted = inner_product_forward(x, weight, bias, 1, transpose)
+    dx_wanted, dweight_wanted, _ = inner_product_backward(x, weight, dy, 1, transpose)
+    x_tensor, weight_tensor = tensor(x, channels_last), tensor(weight)
+    _core.inner_product_forward(x_tensor, weight_tensor, None, y, transpose)
+    assert relative_error(y.get(), wanted.reshape(y.shape)) < 2e-6
+    dx, dweight, dbias = empty(x.shape, channels_last), empty(weight.shape), empty((12,))
+    dy_tensor = tensor(dy, channels_last)
+    _core.inner_product_backward(x_tensor, weight_tensor, dy_tensor, dx, dweight, dbias, transpose)
+    assert relative_error(dx.get(), dx_wanted) < 2e-6
+    assert relative_error(dweight.get(), dweight_wanted) < 2e-6
+    assert relative_error(dbias.get(), dy.reshape(5, 12).sum(axis=0)) < 2e-6
+
+
+@pytest.mark.cpu_only
 def test_results_do_not_change_with_the_number_of_threads() -> None:
     x, dy = random_array((16, 700), 1), random_array((16, 500), 2)
     results = []
@@ -184,17 +220,17 @@ def test_bottom_of_another_size_is_named() -> None:
 
 
 def test_op_checks_shapes() -> None:
-    def value(*shape: int) -> _core.Tensor:
-        return Blob("", shape).value
-
+    x, weight, y = empty((2, 3)), empty((4, 3)), empty((2, 4))
     with pytest.raises(ValueError, match=r"x \(2, 5\) does not hold rows of 3"):
-        _core.inner_product_forward(value(2, 5), value(4, 3), None, value(2, 4), False)
+        _core.inner_product_forward(empty((2, 5)), weight, None, y, False)
     with pytest.raises(ValueError, match=r"y \(2, 5\) does not hold 2 rows of 4"):
-        _core.inner_product_forward(value(2, 3), value(4, 3), None, value(2, 5), False)
+        _core.inner_product_forward(x, weight, None, empty((2, 5)), False)
+    with pytest.raises(ValueError, match=r"bias needs shape \(4,\), got \(3,\)"):
+        _core.inner_product_forward(x, weight, empty((3,)), y, False)
     with pytest.raises(ValueError, match=r"dweight needs shape \(4, 3\), got \(3, 4\)"):
-        _core.inner_product_backward(
-            value(2, 3), value(4, 3), value(2, 4), None, value(3, 4), None, False
-        )
+        _core.inner_product_backward(x, weight, y, None, empty((3, 4)), None, False)
+    with pytest.raises(ValueError, match=r"dx and x \(2, 3\) need one shape"):
+        _core.inner_product_backward(x, weight, y, empty((3, 2)), None, None, False)
 
 
 def test_golden(golden_dir: Path) -> None:

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 from golden_testing import run_golden
 from layer_testing import (
+    DEVICE,
     Array,
     LayerRunner,
     central_differences,
     check_layer,
     check_under,
+    empty,
     random_array,
     relative_error,
     using_threads,
 )
 
+from drml import _core
+from drml.device import is_cuda
 from drml.errors import NetError
 
 
@@ -64,11 +68,18 @@ CASES = [
     ((2, 37, 9, 5), 7, 0.5, 0.6, 1.5, False),
     ((2, 8, 3, 2), 1, 0.5, 0.75, 1.0, False),
     ((2, 64, 33, 31), 5, 0.5, 1.25, 1.0, False),
+    ((2, 1, 9, 7), 5, 0.5, 0.75, 1.0, False),
+    ((5, 17, 3, 37), 5, 0.5, 0.75, 1.0, False),
+    ((1, 35, 19, 1), 5, 0.5, 0.75, 2.0, False),
+    ((2, 3, 4, 5), 9, 0.5, 0.75, 1.0, False),
+    ((1, 20, 7, 3), 15, 0.5, 0.75, 1.0, False),
     ((1, 1, 1, 1), 3, 0.5, 0.75, 1.0, True),
     ((1, 3, 5, 7), 3, 0.5, 0.75, 1.0, True),
     ((5, 16, 7, 4), 5, 0.5, 0.75, 1.0, True),
     ((2, 17, 33, 31), 3, 0.5, 0.6, 1.0, True),
     ((2, 3, 2, 9), 7, 0.5, 0.75, 1.0, True),
+    ((5, 1, 6, 11), 1, 0.5, 0.75, 1.0, True),
+    ((1, 2, 1, 300), 5, 0.5, 0.75, 1.0, True),
 ]
 NAMES = ("shape", "size", "alpha", "beta", "k", "within")
 
@@ -97,6 +108,16 @@ def test_kernel_equals_reference(
     check_layer(LayerRunner(text(*arguments), [x]), [wanted[0]], [dy], [wanted[1]], 1e-6)
 
 
+@pytest.mark.parametrize("within", [False, True])
+def test_large_number_leaves_no_trace_outside_its_windows(within: bool) -> None:
+    x = 0.01 * random_array((1, 40, 6, 40), 1).astype(np.float32).astype(np.float64)
+    x[:, 7, :, 5] = 3000
+    wanted = lrn_forward(x, 5, 5e5, 0.75, 1.0, within)
+    y = LayerRunner(text(5, 5e5, 0.75, 1.0, within), [x]).forward()[0]
+    assert np.allclose(y, wanted, rtol=2e-6, atol=0)
+
+
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("isa", ["portable", "avx2"])
 def test_every_instruction_set_passes(isa: str) -> None:
     """The cases above once more in a process that is held to a lesser instruction set."""
@@ -119,6 +140,16 @@ def test_results_do_not_depend_on_threads_or_batch(within: bool) -> None:
             assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize(("size", "within"), [(5, False), (7, False), (3, True)])
+def test_results_repeat_bit_for_bit(size: int, within: bool) -> None:
+    x, dy = random_array((2, 21, 11, 13), 1), random_array((2, 21, 11, 13), 2)
+    results = []
+    for _ in range(10):
+        runner = LayerRunner(text(size, 0.5, 0.75, 1.0, within), [x])
+        results.append((runner.forward()[0].tobytes(), runner.backward(dy)[0].tobytes()))
+    assert len(set(results)) == 1
+
+
 @pytest.mark.parametrize(
     ("param", "message"),
     [
@@ -136,6 +167,22 @@ def test_bad_parameters_are_named(param: str, message: str) -> None:
 def test_bottom_must_have_four_axes() -> None:
     with pytest.raises(NetError, match=r"bottom needs shape \(N, C, H, W\), got \(2, 4\)"):
         LayerRunner('type: "LRN"', [np.zeros((2, 4))])
+
+
+def test_op_checks_shapes() -> None:
+    x = empty((2, 3, 4, 5))
+    attrs, even = (
+        _core.LrnAttrs(size=size, alpha=1, beta=0.75, k=1, within_channel=False) for size in (5, 4)
+    )
+    with pytest.raises(ValueError, match=r"lrn_forward: x needs shape \(N, C, H, W\), got \(4,\)"):
+        _core.lrn_forward(empty((4,)), empty((4,)), attrs)
+    with pytest.raises(ValueError, match=r"lrn_forward: window of 4 should be odd"):
+        _core.lrn_forward(x, x, even)
+    with pytest.raises(ValueError, match=r"lrn_backward: .* should have one shape"):
+        _core.lrn_backward(x, empty((2, 3, 4, 4)), x, attrs)
+    other = empty((2, 3, 4, 5), channels_last=is_cuda(DEVICE))
+    with pytest.raises(ValueError, match=r"lrn_forward: x must lie .* in memory"):
+        _core.lrn_forward(other, other, attrs)
 
 
 @pytest.mark.parametrize("name", ["lrn_across", "lrn_within"])

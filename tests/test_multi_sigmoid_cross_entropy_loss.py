@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cuda_testing import needs_cuda
 from layer_testing import (
     Array,
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
     using_threads,
 )
 
+from drml import _core
 from drml.errors import NetError
 from drml.net import Net
 from drml.prototxt import parse_net
@@ -31,7 +35,7 @@ def loss_backward(x: Array, label: Array, dy: float) -> Array:
 
 
 TEXT = 'type: "MultiSigmoidCrossEntropyLoss"'
-SHAPES = [(1, 12), (2, 12), (5, 12), (5, 1), (2, 3, 5), (2, 7, 5, 3), (5,), (64, 1000)]
+SHAPES = [(1, 12), (2, 12), (5, 12), (5, 1), (2, 3, 5), (2, 7, 5, 3), (5,), (128, 12), (64, 1000)]
 
 
 def draw(shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -87,9 +91,10 @@ def test_a_logit_that_is_not_a_number_shows_in_the_loss() -> None:
     assert np.isnan(y)
 
 
-def test_huge_logits_do_not_overflow() -> None:
-    x, label = [[200.0, -200.0, 200.0, -200.0]], [[1, -1, -1, 1]]
-    check_layer(LayerRunner(TEXT, [x, label]), [400.0], [1.0], [[[0, 0, 1, -1]]], 1e-6)
+@pytest.mark.parametrize("size", [100.0, 200.0])
+def test_huge_logits_do_not_overflow(size: float) -> None:
+    x, label = [[size, -size, size, -size]], [[1, -1, -1, 1]]
+    check_layer(LayerRunner(TEXT, [x, label]), [2 * size], [1.0], [[[0, 0, 1, -1]]], 1e-6)
 
 
 def test_labels_of_another_shape_are_paired_in_order() -> None:
@@ -99,6 +104,50 @@ def test_labels_of_another_shape_are_paired_in_order() -> None:
     check_layer(runner, [wanted[0]], [1.0], [wanted[1]], 1e-6)
 
 
+@pytest.mark.parametrize("labels_apart", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_any_layout(channels_last: bool, labels_apart: bool) -> None:
+    x, label = draw((2, 7, 5, 3))
+    logits, dx = tensor(x, channels_last), empty(x.shape, channels_last)
+    labels = tensor(label)
+    if labels_apart:
+        labels = tensor(np.concatenate([np.full((2, 7, 2, 3), np.nan), label], axis=2))
+        labels = labels.narrow(2, 2, 5)
+    y = empty(())
+    _core.multi_sigmoid_cross_entropy_loss_forward(logits, labels, y)
+    assert relative_error(y.get(), loss_forward(x, label)) < 1e-6
+    _core.multi_sigmoid_cross_entropy_loss_backward(logits, labels, tensor(0.7), dx)
+    assert relative_error(dx.get(), loss_backward(x, label, 0.7)) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(128, 12), (64, 1000)])
+def test_results_repeat_bit_for_bit(shape: tuple[int, ...]) -> None:
+    runner = LayerRunner(TEXT, draw(shape))
+    first = runner.forward()[0], runner.backward(0.7, propagate_down=[True, False])[0]
+    for _ in range(9):
+        assert np.array_equal(runner.forward()[0], first[0])
+        assert np.array_equal(runner.backward(0.7, propagate_down=[True, False])[0], first[1])
+
+
+@needs_cuda
+def test_a_batch_of_faces_is_one_launch_each_way() -> None:
+    x, label = (tensor(array) for array in draw((128, 12)))
+    y, dy, dx = empty(()), tensor(1.0), empty((128, 12))
+    before = _core.cuda_counters()
+    _core.multi_sigmoid_cross_entropy_loss_forward(x, label, y)
+    _core.multi_sigmoid_cross_entropy_loss_backward(x, label, dy, dx)
+    after = _core.cuda_counters()
+    assert after.launches == before.launches + 2
+    assert after.synchronizations == before.synchronizations
+
+
+def test_an_empty_batch_has_no_loss() -> None:
+    runner = LayerRunner(TEXT, [np.zeros((0, 12)), np.zeros((0, 12))])
+    assert runner.forward()[0] == 0
+    assert runner.backward(1.0, propagate_down=[True, False])[0].shape == (0, 12)
+
+
+@pytest.mark.cpu_only
 def test_results_do_not_depend_on_threads() -> None:
     x, label = draw((64, 1000))
     results = []
@@ -135,6 +184,19 @@ def test_another_label_is_named_with_its_place(value: str) -> None:
     message = f"label {value} of sample 3, column 7 is none of 1 .*, -1 .*, 0 .*; map it"
     with pytest.raises(ValueError, match=message):
         LayerRunner(TEXT, [x, label]).forward()
+
+
+def test_the_first_of_several_wrong_labels_is_named() -> None:
+    x, label = draw((5, 12))
+    wrong = label.copy()
+    wrong[1, 11], wrong[2, 0], wrong[4, 3] = 9, -2, 5
+    runner = LayerRunner(TEXT, [x, wrong])
+    with pytest.raises(ValueError, match="label 9 of sample 1, column 11 is none"):
+        runner.forward()
+    with pytest.raises(ValueError, match="label 9 of sample 1, column 11 is none"):
+        runner.backward(1.0, propagate_down=[True, False])
+    runner.set_inputs(x, label)
+    assert relative_error(runner.forward()[0], loss_forward(x, label)) < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 from golden_testing import run_golden
 from layer_testing import (
+    DEVICE,
     Array,
     LayerRunner,
     central_differences,
     check_layer,
     check_under,
+    empty,
     random_array,
     relative_error,
     using_threads,
 )
 
 from drml import _core
-from drml.blob import Blob
+from drml.device import is_cuda
 from drml.errors import NetError
 
 Pair = tuple[int, int]
@@ -89,6 +91,8 @@ CASES = [
     ((2, 20, 7, 7), (5, 5), (4, 4), (4, 4)),
     ((1, 2, 3, 3), (4, 4), (2, 2), (0, 0)),
     ((2, 3, 1, 9), (1, 4), (1, 2), (0, 3)),
+    ((5, 7, 17, 19), (3, 2), (1, 3), (2, 0)),
+    ((2, 3, 40, 37), (40, 37), (1, 1), (0, 0)),
 ]
 NAMES = ("shape", "kernel", "stride", "pad")
 
@@ -121,29 +125,47 @@ def test_kernel_equals_reference(
     check_layer(LayerRunner(text(method, kernel, stride, pad), [x]), [y], [dy], [dx], 1e-6)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("isa", ["portable", "avx2"])
 def test_every_instruction_set_passes(isa: str) -> None:
     """The cases above once more in a process that is held to a lesser instruction set."""
     check_under(isa, __file__, "kernel_equals_reference")
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("method", ["MAX", "AVE"])
-def test_results_do_not_depend_on_threads_or_batch(method: str) -> None:
+def test_results_do_not_depend_on_threads(method: str) -> None:
     x, dy = random_array((5, 32, 21, 20), 1), random_array((5, 32, 10, 10), 2)
-    geometry = ((3, 3), (2, 2), (0, 0))
     results = []
     for threads in (1, 2, 5):
         with using_threads(threads):
-            runner = LayerRunner(text(method, *geometry), [x])
+            runner = LayerRunner(text(method, (3, 3), (2, 2), (0, 0)), [x])
             results.append((runner.forward()[0], runner.backward(dy)[0]))
     for other in results[1:]:
         for a, b in zip(other, results[0], strict=True):
             assert np.array_equal(a, b)
-    single = LayerRunner(text(method, *geometry), [x[:1]])
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_results_do_not_depend_on_the_batch(method: str) -> None:
+    x, dy = random_array((5, 32, 21, 20), 1), random_array((5, 32, 10, 10), 2)
+    batch = LayerRunner(text(method, (3, 3), (2, 2), (0, 0)), [x])
+    y, dx = batch.forward()[0], batch.backward(dy)[0]
+    single = LayerRunner(text(method, (3, 3), (2, 2), (0, 0)), [x[:1]])
     for i in range(len(x)):
         single.set_inputs(x[i : i + 1])
-        assert np.array_equal(single.forward()[0], results[0][0][i : i + 1])
-        assert np.array_equal(single.backward(dy[i : i + 1])[0], results[0][1][i : i + 1])
+        assert np.array_equal(single.forward()[0], y[i : i + 1])
+        assert np.array_equal(single.backward(dy[i : i + 1])[0], dx[i : i + 1])
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_results_repeat(method: str) -> None:
+    x, dy = random_array((2, 5, 21, 20), 1), random_array((2, 5, 10, 10), 2)
+    runner = LayerRunner(text(method, (3, 3), (2, 2), (0, 0)), [x])
+    y, dx = runner.forward()[0], runner.backward(dy)[0]
+    for _ in range(9):
+        assert np.array_equal(runner.forward()[0], y)
+        assert np.array_equal(runner.backward(dy)[0], dx)
 
 
 def test_first_of_equal_maxima_gets_the_gradient() -> None:
@@ -239,23 +261,24 @@ def test_bottom_must_have_four_axes() -> None:
 
 
 def test_op_checks_shapes() -> None:
-    def map_of(*shape: int) -> _core.Tensor:
-        return Blob("", shape).value
-
     attrs = _core.PoolingAttrs(max=True, kernel=(2, 2), stride=(2, 2))
-    x = map_of(1, 2, 6, 6)
+    x, y = empty((1, 2, 6, 6)), empty((1, 2, 3, 3))
     with pytest.raises(ValueError, match=r"x \(1, 2, 6, 6\) and y \(1, 3, 3, 3\) differ"):
-        _core.pooling_forward(x, map_of(1, 3, 3, 3), attrs)
+        _core.pooling_forward(x, empty((1, 3, 3, 3)), attrs)
     with pytest.raises(ValueError, match=r"too small for the windows of y \(1, 2, 4, 3\)"):
-        _core.pooling_forward(x, map_of(1, 2, 4, 3), attrs)
-    with pytest.raises(ValueError, match="maps must lie channels-last in memory"):
-        _core.pooling_forward(_core.Tensor((1, 2, 6, 6)), map_of(1, 2, 3, 3), attrs)
+        _core.pooling_forward(x, empty((1, 2, 4, 3)), attrs)
+    padded = _core.PoolingAttrs(max=True, kernel=(2, 2), stride=(2, 2), pad=(1, 1))
+    with pytest.raises(ValueError, match=r"x \(1, 2, 0, 6\) is too small for the windows of y"):
+        _core.pooling_forward(empty((1, 2, 0, 6)), empty((1, 2, 1, 4)), padded)
+    other = is_cuda(DEVICE)  # the layout that is not this device's
+    wanted = "row-major" if other else "channels-last"
+    with pytest.raises(ValueError, match=f"x must lie {wanted} in memory"):
+        _core.pooling_forward(empty((1, 2, 6, 6), other), y, attrs)
+    with pytest.raises(ValueError, match=r"shapes \(1, 2, 6, 6\) and \(1, 2, 6, 5\) should have"):
+        _core.pooling_backward(x, y, empty((1, 2, 6, 5)), attrs)
+    too_far = _core.PoolingAttrs(max=True, kernel=(2, 2), stride=(2, 2), pad=(2, 2))
     with pytest.raises(ValueError, match="window 2 with stride 2 and pad 2"):
-        _core.pooling_forward(
-            x,
-            map_of(1, 2, 3, 3),
-            _core.PoolingAttrs(max=True, kernel=(2, 2), stride=(2, 2), pad=(2, 2)),
-        )
+        _core.pooling_forward(x, y, too_far)
 
 
 @pytest.mark.parametrize("name", ["pool_max_ceil", "pool_ave_ceil_pad", "pool_global"])

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cuda_testing import needs_cuda
 from layer_testing import (
     Array,
     LayerRunner,
     central_differences,
     check_under,
+    empty,
     relative_error,
+    tensor,
+    using_threads,
 )
 
 from drml import _core
-from drml.blob import Blob
 from drml.errors import NetError
 from drml.net import Net
 from drml.proto import caffe_pb2 as pb
@@ -130,12 +133,6 @@ def test_reference_backward_equals_central_differences(frozen: bool) -> None:
         assert relative_error(gradient, wanted) < 1e-6, name
 
 
-def tensor(array: Array) -> _core.Tensor:
-    blob = Blob("", array.shape, channels_last=array.ndim == 4)
-    blob.data = array
-    return blob.value
-
-
 CASES = [
     # batch, channels, size, grid, kernel
     (1, 32, (40, 40), (2, 2), 3),
@@ -146,6 +143,11 @@ CASES = [
     (3, 33, (8, 6), (2, 2), 1),
     (2, 4, (12, 9), (2, 3), 5),
     (2, 1, (5, 5), (5, 5), 3),
+    (2, 5, (12, 10), (2, 1), 7),
+    # Patches of several tiles, weights that do not fit in shared memory, and both.
+    (1, 3, (45, 33), (1, 1), 3),
+    (6, 40, (6, 12), (1, 2), 3),
+    (1, 33, (21, 22), (1, 1), 5),
 ]
 
 
@@ -162,17 +164,19 @@ def test_kernel_equals_reference(
     a = draw(batch, channels, size, grid, kernel, seed=batch + channels)
     attrs = _core.RegionAttrs(grid=grid, pad=kernel // 2, eps=EPS, frozen=frozen)
     t = {name: tensor(array) for name, array in a.items()}
-    y = tensor(np.zeros_like(a["x"]))
+    y = empty(a["x"].shape)
     _core.region_forward(t["x"], t["weight"], t["bias"], t["mean"], t["variance"], y, attrs)
     mean, variance = (a["mean"], a["variance"]) if frozen else statistics(a["x"], grid)
-    assert relative_error(t["mean"].numpy(), mean) < 1e-5
-    assert relative_error(t["variance"].numpy(), variance) < 1e-5
+    assert relative_error(t["mean"].get(), mean) < 1e-5
+    assert relative_error(t["variance"].get(), variance) < 1e-5
     wanted = region_forward(a["x"], a["weight"], a["bias"], mean, variance, grid)
-    assert relative_error(y.numpy(), wanted) < 1e-6
+    assert relative_error(y.get(), wanted) < 1e-6
 
-    dx, dweight, dbias = (tensor(np.full_like(a[name], np.nan)) for name in ("x", "weight", "bias"))
-    dweight.numpy()[...] = 0
-    dbias.numpy()[...] = 0
+    dx, dweight, dbias = (
+        tensor(np.full_like(a["x"], np.nan)),
+        empty(a["weight"].shape),
+        empty(a["bias"].shape),
+    )
     for times in (1, 2):
         _core.region_backward(
             t["x"], t["weight"], t["mean"], t["variance"], t["dy"], dx, dweight, dbias, attrs
@@ -181,22 +185,82 @@ def test_kernel_equals_reference(
         # A patch of one pixel in a batch of two has statistics so close to singular that rounding
         # of the inputs shows in dx.
         tolerance = 1e-5 if size != grid or frozen else 1e-4
-        assert relative_error(dx.numpy(), gradients[0]) < tolerance
-        assert relative_error(dweight.numpy(), times * gradients[1]) < 1e-5
-        assert relative_error(dbias.numpy(), times * gradients[2]) < 1e-5
+        assert relative_error(dx.get(), gradients[0]) < tolerance
+        assert relative_error(dweight.get(), times * gradients[1]) < 1e-5
+        assert relative_error(dbias.get(), times * gradients[2]) < 1e-5
 
 
-def test_backward_leaves_out_what_nobody_asks_for() -> None:
-    a = draw(2, 4, (6, 6), (2, 2), 3, seed=1)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_backward_leaves_out_what_nobody_asks_for(frozen: bool) -> None:
+    grid = (2, 2)
+    a = draw(2, 4, (6, 6), grid, 3, seed=1)
+    if not frozen:
+        a["mean"], a["variance"] = statistics(a["x"], grid)
     t = {name: tensor(array) for name, array in a.items()}
-    attrs = _core.RegionAttrs(grid=(2, 2), pad=1, eps=EPS, frozen=True)
+    attrs = _core.RegionAttrs(grid=grid, pad=1, eps=EPS, frozen=frozen)
     arguments = (t["x"], t["weight"], t["mean"], t["variance"], t["dy"])
-    wanted = region_backward(a["x"], a["weight"], a["mean"], a["variance"], a["dy"], (2, 2), True)
+    wanted = region_backward(a["x"], a["weight"], a["mean"], a["variance"], a["dy"], grid, frozen)
     for index, name in enumerate(("x", "weight", "bias")):
         outputs: list[_core.Tensor | None] = [None, None, None]
-        outputs[index] = gradient = tensor(np.zeros_like(a[name]))
+        outputs[index] = gradient = empty(a[name].shape)
         _core.region_backward(*arguments, *outputs, attrs)
-        assert relative_error(gradient.numpy(), wanted[index]) < 1e-5
+        assert relative_error(gradient.get(), wanted[index]) < 1e-5
+
+
+def test_statistics_far_from_zero_keep_their_digits() -> None:
+    grid = (1, 2)
+    a = draw(5, 3, (7, 10), grid, 1, seed=5)
+    a["x"] = (a["x"] + 1000).astype(np.float32).astype(np.float64)
+    attrs = _core.RegionAttrs(grid=grid, pad=0, eps=EPS, frozen=False)
+    t = {name: tensor(array) for name, array in a.items()}
+    y = empty(a["x"].shape)
+    _core.region_forward(t["x"], t["weight"], t["bias"], t["mean"], t["variance"], y, attrs)
+    mean, variance = statistics(a["x"], grid)
+    assert relative_error(t["mean"].get(), mean) < 1e-6
+    assert relative_error(t["variance"].get(), variance) < 1e-5
+
+
+def test_results_repeat_bit_for_bit() -> None:
+    grid = (3, 2)
+    a = draw(5, 9, (21, 14), grid, 3, seed=2)
+    attrs = _core.RegionAttrs(grid=grid, pad=1, eps=EPS, frozen=False)
+    results = []
+    for _ in range(10):
+        t = {name: tensor(array) for name, array in a.items()}
+        y, dx, dweight, dbias = (empty(a[name].shape) for name in ("x", "x", "weight", "bias"))
+        _core.region_forward(t["x"], t["weight"], t["bias"], t["mean"], t["variance"], y, attrs)
+        _core.region_backward(
+            t["x"], t["weight"], t["mean"], t["variance"], t["dy"], dx, dweight, dbias, attrs
+        )
+        results.append([r.get() for r in (t["mean"], t["variance"], y, dx, dweight, dbias)])
+    for repeated in results[1:]:
+        for first, again in zip(results[0], repeated, strict=True):
+            assert np.array_equal(first, again)
+
+
+def test_an_empty_batch_changes_nothing() -> None:
+    a = draw(0, 2, (4, 4), (1, 2), 3, seed=3)
+    attrs = _core.RegionAttrs(grid=(1, 2), pad=1, eps=EPS, frozen=False)
+    t = {name: tensor(array) for name, array in a.items()}
+    y, dx, dweight, dbias = (tensor(a[name]) for name in ("x", "x", "weight", "bias"))
+    _core.region_forward(t["x"], t["weight"], t["bias"], t["mean"], t["variance"], y, attrs)
+    _core.region_backward(
+        t["x"], t["weight"], t["mean"], t["variance"], t["dy"], dx, dweight, dbias, attrs
+    )
+    for name in ("weight", "bias", "mean", "variance"):
+        assert np.array_equal(t[name].get(), a[name].astype(np.float32))
+    assert np.array_equal(dweight.get(), t["weight"].get())
+    assert np.array_equal(dbias.get(), t["bias"].get())
+
+
+@needs_cuda
+def test_a_kernel_beyond_shared_memory_is_refused() -> None:
+    a = draw(1, 1, (4, 4), (1, 1), 13, seed=1)
+    attrs = _core.RegionAttrs(grid=(1, 1), pad=6, eps=EPS, frozen=True)
+    t = {name: tensor(array) for name, array in a.items()}
+    y = empty(a["x"].shape)
+    with pytest.raises(ValueError, match=r"region_forward: kernels up to 11 fit .*, not 13"):
+        _core.region_forward(t["x"], t["weight"], t["bias"], t["mean"], t["variance"], y, attrs)
 
 
 TEXT = """type: "Region" region_param {{ grid_h: {0} grid_w: {1} {2}
@@ -204,18 +268,20 @@ TEXT = """type: "Region" region_param {{ grid_h: {0} grid_w: {1} {2}
 
 
 def test_batch_of_five_equals_five_single_images_with_frozen_statistics() -> None:
-    x = np.random.default_rng(2).normal(0, 1, (5, 6, 16, 24))
+    x, dy = np.random.default_rng(2).normal(0, 1, (2, 5, 6, 16, 24))
     text = TEXT.format(4, 3, "use_global_stats: true")
     batch = LayerRunner(text, [x])
     random = np.random.default_rng(3)
     batch.layer.blobs[2].data = random.normal(0, 1, (12, 6))
     batch.layer.blobs[3].data = random.uniform(1, 2, (12, 6))
     batch.layer.blobs[4].data = [2.0]
-    (whole,) = batch.forward()
+    (y,) = batch.forward()
+    (dx,) = batch.backward(dy)
     for n in range(5):
         single = LayerRunner(text, [x[n : n + 1]])
         single.set_params(*(blob.data for blob in batch.layer.blobs))
-        assert np.array_equal(single.forward()[0][0], whole[n])
+        assert np.array_equal(single.forward()[0][0], y[n])
+        assert np.array_equal(single.backward(dy[n : n + 1])[0][0], dx[n])
 
 
 def test_patches_do_not_see_each_other() -> None:
@@ -263,23 +329,21 @@ def test_use_global_stats_false_takes_the_batch_in_test_too() -> None:
     assert np.array_equal(train.forward()[0], test.forward()[0])
 
 
+@pytest.mark.cpu_only
 def test_results_do_not_depend_on_threads() -> None:
     x = np.random.default_rng(6).normal(0, 1, (5, 32, 20, 20))
     dy = np.random.default_rng(7).normal(0, 1, x.shape)
     results = []
-    threads = _core.get_threads()
-    try:
-        for count in (1, 2, 5):
-            _core.set_threads(count)
+    for count in (1, 2, 5):
+        with using_threads(count):
             runner = LayerRunner(TEXT.format(1, 2, ""), [x])
             results.append([*runner.forward(), *runner.backward(dy), *runner.param_diffs()])
-    finally:
-        _core.set_threads(threads)
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert np.array_equal(a, b)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("isa", ["portable", "avx2"])
 def test_every_instruction_set_passes(isa: str) -> None:
     """The cases above once more in a process that is held to a lesser instruction set."""

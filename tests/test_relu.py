@@ -12,10 +12,13 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
 )
 
+from drml import _core
 from drml.errors import NetError
 
 
@@ -55,6 +58,39 @@ def test_in_place_equals_out_of_place(slope: float) -> None:
     apart, in_place = LayerRunner(text(slope), [x]), LayerRunner(text(slope), [x], in_place=True)
     assert np.array_equal(apart.forward()[0], in_place.forward()[0])
     assert np.array_equal(apart.backward(dy)[0], in_place.backward(dy)[0])
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.25])
+@pytest.mark.parametrize("size", [0, 1, 31, 257, 100_003])
+def test_sizes_that_no_block_divides(size: int, slope: float) -> None:
+    """And views that start at an odd place in memory; the same bits every time."""
+    x, dy = random_array((size,), 1), random_array((size,), 2)
+    for start in (0, 1):
+        parts = [empty((size + start,)).narrow(0, start, size) for _ in range(4)]
+        parts[0].set(x)
+        parts[2].set(dy)
+        results = []
+        for _ in range(10):
+            _core.relu_forward(parts[0], parts[1], slope)
+            _core.relu_backward(parts[0], parts[2], parts[3], slope)
+            results.append((parts[1].get().tobytes(), parts[3].get().tobytes()))
+        assert relative_error(parts[1].get(), relu_forward(x, slope)) < 1e-6
+        assert relative_error(parts[3].get(), relu_backward(x, dy, slope)) < 1e-6
+        assert len(set(results)) == 1
+
+
+def test_arrays_that_lie_differently_are_named() -> None:
+    x, y = (empty((2, 3, 4, 5), channels_last=last) for last in (True, False))
+    with pytest.raises(ValueError, match=r"relu_forward: tensors .* lie differently in memory"):
+        _core.relu_forward(x, y, 0.0)
+    with pytest.raises(ValueError, match=r"relu_backward: tensors .* lie differently in memory"):
+        _core.relu_backward(x, x, y, 0.0)
+
+
+def test_infinity_below_zero_gives_zero() -> None:
+    x, y = tensor([-np.inf, np.inf]), empty((2,))
+    _core.relu_forward(x, y, 0.0)
+    assert y.get().tolist() == [0, np.inf]
 
 
 def test_gradient_at_zero_is_that_of_the_slope() -> None:

@@ -50,7 +50,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith(f"drml {drml.__version__}\n")
     assert re.search(r"^oneDNN \d+\.\d+\.\d+, instruction set \S+$", out, re.MULTILINE)
     assert "threads: 1\n" in out
-    assert "devices: cpu (cuda: not built)" in out
+    assert "\ndevices: cpu" in out
     assert "Python 3." in out
 
 
@@ -115,8 +115,7 @@ def test_common_options_stand_on_either_side(
         ("--threads=-1 --version", "argument --threads: must be a positive integer, got '-1'"),
         ("--threads two --version", "argument --threads: must be a positive integer, got 'two'"),
         ("--threads 1000000 --version", "argument --threads: must be at most "),
-        ("--device cuda --version", "argument --device: this build of drml has no CUDA backend"),
-        ("--device cuda:1 --version", "argument --device: this build of drml has no CUDA backend"),
+        ("--device cuda:97 --version", "argument --device: device 'cuda:97': th"),
         (
             "--device cudda --version",
             "argument --device: unknown device 'cudda'; did you mean 'cuda'?",
@@ -136,8 +135,8 @@ def test_common_options_stand_on_either_side(
             "argument --phase: unknown phase 'TRIAN'; did you",
         ),
         (
-            "summary train.prototxt --device cuda",
-            "argument --device: this build of drml has no CUDA",
+            "summary train.prototxt --device cuda:97",
+            "argument --device: device 'cuda:97': th",
         ),
         ("time --iterations 0 --model train.prototxt", "argument --iterations: must be a positive"),
         ("train --solver none", "argument --solver: none: no such file"),

@@ -12,13 +12,14 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
     using_threads,
 )
 
 from drml import _core
-from drml.blob import Blob
 from drml.errors import NetError
 
 
@@ -64,6 +65,11 @@ CASES = [
     ((2, 3, 4), 1, 2),
     ((2, 3, 4, 5, 6), 1, 1),
     ((7,), 0, 1),
+    ((2, 1, 9, 11), 1, 1),
+    ((2, 2, 91, 93), 1, 1),
+    ((1, 300, 2, 3), 1, 1),
+    ((5000, 3), 1, 1),
+    ((600, 2, 3), 0, 1),
 ]
 
 
@@ -153,6 +159,40 @@ def test_results_do_not_depend_on_threads_or_batch() -> None:
         assert relative_error(one, all_) < 1e-6
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("bias_channels_last", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_every_layout(channels_last: bool, bias_channels_last: bool, axis: int) -> None:
+    """A scale lies as x does where it has four axes, a bias perhaps not."""
+    shape = (3, 5, 4, 7)
+    axes = (4, 2)[axis]
+    x, dy = random_array(shape, 1), random_array(shape, 2)
+    scale, bias = (random_array(shape[axis : axis + axes], seed) for seed in (3, 4))
+    layout, bias_layout = (axes == 4 and last for last in (channels_last, bias_channels_last))
+    y, dx = tensor(x, channels_last), tensor(dy, channels_last)
+    dscale, dbias = tensor(np.ones(scale.shape), layout), tensor(np.ones(bias.shape), bias_layout)
+    factors = tensor(scale, layout)
+    _core.scale_forward(y, factors, tensor(bias, bias_layout), y, axis)
+    _core.scale_backward(tensor(x, channels_last), factors, dx, dx, dscale, dbias, axis)
+    assert relative_error(y.get(), scale_forward(x, scale, bias, axis)) < 1e-6
+    wanted = scale_backward(x, scale, dy, axis)
+    assert relative_error(dx.get(), wanted[0]) < 1e-6
+    assert relative_error(dscale.get(), 1 + wanted[1]) < 1e-6
+    assert relative_error(dbias.get(), 1 + wanted[2]) < 1e-6
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((5, 3, 43, 41), 1), ((2000, 7), 1), ((3, 999), 0)])
+def test_results_repeat_bit_for_bit(shape: tuple[int, ...], axis: int) -> None:
+    x, dy = random_array(shape, 1), random_array(shape, 2)
+    results = []
+    for _ in range(10):
+        runner = LayerRunner(text(axis, 1, True), [x])
+        runner.set_params(random_array((shape[axis],), 3), random_array((shape[axis],), 4))
+        arrays = [*runner.forward(), *runner.backward(dy), *runner.param_diffs()]
+        results.append(tuple(array.tobytes() for array in arrays))
+    assert len(set(results)) == 1
+
+
 def test_gradients_that_nobody_wants_are_not_written() -> None:
     runner = LayerRunner(text(1, 1, True), [random_array((2, 3, 4, 5), 1)])
     runner.forward()
@@ -192,13 +232,20 @@ def test_bottom_of_another_shape_is_named() -> None:
 
 
 def test_op_checks_shapes() -> None:
-    x, scale = Blob("", (2, 3, 4, 5)).value, _core.Tensor((3,))
+    x, scale = empty((2, 3, 4, 5), channels_last=False), empty((3,))
     with pytest.raises(ValueError, match=r"scale \(3,\) does not fit x .* from axis 2 on"):
         _core.scale_forward(x, scale, None, x, 2)
     with pytest.raises(ValueError, match=r"bias needs the shape of scale, \(3,\)"):
-        _core.scale_forward(x, scale, _core.Tensor((4,)), x, 1)
+        _core.scale_forward(x, scale, empty((4,)), x, 1)
     with pytest.raises(ValueError, match=r"scale_forward: .* lie differently in memory"):
-        _core.scale_forward(x, scale, None, _core.Tensor((2, 3, 4, 5)), 1)
+        _core.scale_forward(x, scale, None, empty((2, 3, 4, 5), channels_last=True), 1)
+
+
+def test_nothing_has_no_gradient() -> None:
+    x, scale, dscale = empty((0, 3, 4, 5)), empty((3,)), tensor([1, 2, 3])
+    _core.scale_forward(x, scale, scale, x, 1)
+    _core.scale_backward(x, scale, x, x, dscale, None, 1)
+    assert np.array_equal(dscale.get(), [1, 2, 3])
 
 
 def test_golden(golden_dir: Path) -> None:

@@ -12,9 +12,13 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
 )
+
+from drml import _core
 
 
 def sigmoid_forward(x: Array) -> Array:
@@ -46,6 +50,30 @@ def test_in_place_equals_out_of_place() -> None:
     apart, in_place = LayerRunner(TEXT, [x]), LayerRunner(TEXT, [x], in_place=True)
     assert np.array_equal(apart.forward()[0], in_place.forward()[0])
     assert np.array_equal(apart.backward(dy)[0], in_place.backward(dy)[0])
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 257, 100_003])
+def test_sizes_that_no_block_divides(size: int) -> None:
+    """And views that start at an odd place in memory; the same bits every time."""
+    x, dy = random_array((size,), 1), random_array((size,), 2)
+    y = sigmoid_forward(x)
+    for start in (0, 1):
+        parts = [empty((size + start,)).narrow(0, start, size) for _ in range(4)]
+        parts[0].set(x)
+        parts[2].set(dy)
+        results = []
+        for _ in range(10):
+            _core.sigmoid_forward(parts[0], parts[1])
+            _core.sigmoid_backward(parts[1], parts[2], parts[3])
+            results.append((parts[1].get().tobytes(), parts[3].get().tobytes()))
+        assert relative_error(parts[1].get(), y) < 1e-6
+        assert relative_error(parts[3].get(), sigmoid_backward(y, dy)) < 1e-6
+        assert len(set(results)) == 1
+
+
+def test_nan_is_not_hidden() -> None:
+    _core.sigmoid_forward(tensor([np.nan, 0]), y := empty((2,)))
+    assert np.isnan(y.get()).tolist() == [True, False]
 
 
 def test_huge_logits_do_not_overflow() -> None:

@@ -12,11 +12,14 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
     using_threads,
 )
 
+from drml import _core
 from drml.errors import NetError
 
 
@@ -48,7 +51,7 @@ def loss_backward(
 
 
 NORMALIZATIONS = ["FULL", "VALID", "BATCH_SIZE", "NONE"]
-SHAPES = [(1, 12), (5, 12), (2, 3, 5), (2, 7, 5, 3), (5,), (5, 8, 33, 31)]
+SHAPES = [(1, 12), (2, 12), (5, 12), (2, 3, 5), (2, 7, 5, 3), (5,), (5, 8, 33, 31)]
 
 
 def draw(shape: tuple[int, ...], soft: bool = False) -> tuple[Array, Array]:
@@ -142,12 +145,45 @@ def test_all_labels_ignored_give_nothing() -> None:
     check_layer(runner, [0.0], [1.0], [np.zeros_like(x)], 1e-9)
 
 
-def test_huge_logits_do_not_overflow() -> None:
-    x, label = [[200.0, -200.0, 200.0, -200.0]], [[1, 0, 0, 1]]
+@pytest.mark.parametrize("size", [100.0, 200.0])
+def test_huge_logits_do_not_overflow(size: float) -> None:
+    x, label = [[size, -size, size, -size]], [[1, 0, 0, 1]]
     runner = LayerRunner(text("NONE", None), [x, label])
-    check_layer(runner, [400.0], [1.0], [[[0, 0, 1, -1]]], 1e-6)
+    check_layer(runner, [2 * size], [1.0], [[[0, 0, 1, -1]]], 1e-6)
 
 
+@pytest.mark.parametrize("labels_apart", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_any_layout(channels_last: bool, labels_apart: bool) -> None:
+    x, label = draw((2, 7, 5, 3))
+    logits, dx = tensor(x, channels_last), empty(x.shape, channels_last)
+    labels = tensor(label)
+    if labels_apart:
+        labels = tensor(np.concatenate([np.full((2, 7, 2, 3), np.nan), label], axis=2))
+        labels = labels.narrow(2, 2, 5)
+    attrs = _core.LossAttrs(_core.Normalization.VALID, 1)
+    y = empty(())
+    _core.sigmoid_cross_entropy_loss_forward(logits, labels, y, attrs)
+    assert relative_error(y.get(), loss_forward(x, label, "VALID", 1)) < 1e-6
+    _core.sigmoid_cross_entropy_loss_backward(logits, labels, tensor(0.7), dx, attrs)
+    assert relative_error(dx.get(), loss_backward(x, label, 0.7, "VALID", 1)) < 1e-6
+
+
+def test_results_repeat_bit_for_bit() -> None:
+    runner = LayerRunner(text("VALID", 0), draw((5, 8, 33, 31)))
+    first = runner.forward()[0], runner.backward(0.7, propagate_down=[True, False])[0]
+    for _ in range(9):
+        assert np.array_equal(runner.forward()[0], first[0])
+        assert np.array_equal(runner.backward(0.7, propagate_down=[True, False])[0], first[1])
+
+
+def test_an_empty_batch_has_no_loss() -> None:
+    runner = LayerRunner(text("VALID", 0), [np.zeros((0, 3)), np.zeros((0, 3))])
+    assert runner.forward()[0] == 0
+    assert runner.backward(1.0, propagate_down=[True, False])[0].shape == (0, 3)
+
+
+@pytest.mark.cpu_only
 def test_results_do_not_depend_on_threads() -> None:
     x, label = draw((5, 8, 33, 31))
     results = []

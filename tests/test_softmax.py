@@ -12,8 +12,10 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
 )
 
 from drml import _core
@@ -40,6 +42,9 @@ CASES = [
     (1, (2, 16, 33, 31)),
     (3, (5, 3, 4, 6)),
     (0, (5, 3, 4, 6)),
+    (1, (3, 300)),
+    (0, (129, 2)),
+    (0, (130, 4100)),
 ]
 
 
@@ -65,12 +70,10 @@ def test_row_major_equals_channels_last() -> None:
     x, dy = random_array((2, 5, 4, 3), 1), random_array((2, 5, 4, 3), 2)
     results = []
     for channels_last in (False, True):
-        tensors = [_core.Tensor(x.shape, channels_last=channels_last) for _ in range(4)]
-        tensors[0].numpy()[...] = x
-        tensors[2].numpy()[...] = dy
-        _core.softmax_forward(*tensors[:2], 1)
-        _core.softmax_backward(*tensors[1:], 1)
-        results.append((tensors[1].numpy(), tensors[3].numpy()))
+        y, dx = empty(x.shape, channels_last), empty(x.shape, channels_last)
+        _core.softmax_forward(tensor(x, channels_last), y, 1)
+        _core.softmax_backward(y, tensor(dy, channels_last), dx, 1)
+        results.append((y.get(), dx.get()))
     for a, b in zip(*results, strict=True):
         assert np.array_equal(a, b)
 
@@ -79,6 +82,22 @@ def test_huge_logits_do_not_overflow() -> None:
     runner = LayerRunner(text(1), [[[200.0, -200.0, 0.0], [1e30, -1e30, 0.0]]])
     assert runner.forward()[0].tolist() == [[1, 0, 0], [1, 0, 0]]
     assert np.isfinite(runner.backward(np.ones((2, 3)))[0]).all()
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(1, (5, 7, 3)), (1, (3, 300))])
+def test_results_repeat_bit_for_bit(axis: int, shape: tuple[int, ...]) -> None:
+    runner = LayerRunner(text(axis), [random_array(shape, 1)])
+    dy = random_array(shape, 2)
+    first = runner.forward()[0], runner.backward(dy)[0]
+    for _ in range(9):
+        assert np.array_equal(runner.forward()[0], first[0])
+        assert np.array_equal(runner.backward(dy)[0], first[1])
+
+
+def test_no_lines_give_nothing() -> None:
+    runner = LayerRunner(text(1), [np.zeros((0, 3))])
+    assert runner.forward()[0].shape == (0, 3)
+    assert runner.backward(np.zeros((0, 3)))[0].shape == (0, 3)
 
 
 def test_bad_axis_is_named() -> None:

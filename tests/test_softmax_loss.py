@@ -12,10 +12,13 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    empty,
     random_array,
     relative_error,
+    tensor,
 )
 
+from drml import _core
 from drml.errors import NetError
 
 
@@ -72,6 +75,7 @@ CASES = [
     (1, (2, 7, 5, 3), (2, 1, 5, 3)),
     (3, (2, 7, 5, 3), (2, 7, 5, 1)),
     (1, (5, 12, 33, 31), (5, 33, 31)),
+    (1, (2, 3, 101, 97), (2, 101, 97)),
 ]
 
 
@@ -153,6 +157,45 @@ def test_huge_logits_stay_finite() -> None:
     assert dx.tolist() == [[0, 0], [0.5, -0.5]]
 
 
+@pytest.mark.parametrize("size", [100, 200])
+def test_huge_logits_have_plain_gradients(size: float) -> None:
+    runner = LayerRunner('type: "SoftmaxWithLoss"', [[[size, -size], [-size, size]], [0, 0]])
+    assert np.isfinite(runner.forward()[0])
+    dx, _ = runner.backward(1.0, propagate_down=[True, False])
+    assert dx.tolist() == [[0, 0], [-0.5, 0.5]]
+
+
+@pytest.mark.parametrize("labels_apart", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_any_layout(channels_last: bool, labels_apart: bool) -> None:
+    x, label = draw((2, 7, 5, 3), (2, 5, 3), 1)
+    prob, dx = tensor(softmax(x, 1), channels_last), empty(x.shape, channels_last)
+    labels = tensor(label)
+    if labels_apart:
+        labels = tensor(np.concatenate([np.full((2, 2, 3), np.nan), label], axis=1))
+        labels = labels.narrow(1, 2, 5)
+    attrs = _core.LossAttrs(_core.Normalization.VALID)
+    y = empty(())
+    _core.softmax_loss_forward(prob, labels, y, 1, attrs)
+    assert relative_error(y.get(), softmax_loss_forward(x, label, 1, "VALID", None)) < 1e-6
+    _core.softmax_loss_backward(prob, labels, tensor(0.7), dx, 1, attrs)
+    assert relative_error(dx.get(), softmax_loss_backward(x, label, 0.7, 1, "VALID", None)) < 1e-6
+
+
+def test_results_repeat_bit_for_bit() -> None:
+    runner = LayerRunner(text(1, "VALID", 0), draw((2, 3, 101, 97), (2, 101, 97), 1))
+    first = runner.forward()[0], runner.backward(0.7, propagate_down=[True, False])[0]
+    for _ in range(9):
+        assert np.array_equal(runner.forward()[0], first[0])
+        assert np.array_equal(runner.backward(0.7, propagate_down=[True, False])[0], first[1])
+
+
+def test_an_empty_batch_has_no_loss() -> None:
+    runner = LayerRunner('type: "SoftmaxWithLoss"', [np.zeros((0, 3)), np.zeros(0)])
+    assert runner.forward()[0] == 0
+    assert runner.backward(1.0, propagate_down=[True, False])[0].shape == (0, 3)
+
+
 @pytest.mark.parametrize("value", ["3", "-1", "0.5", "nan"])
 def test_a_label_that_is_no_class_is_named(value: str) -> None:
     x, label = draw((5, 3), (5,), 1)
@@ -162,6 +205,21 @@ def test_a_label_that_is_no_class_is_named(value: str) -> None:
         ValueError, match=f"label {value} at position 2 is not a class number below"
     ):
         runner.forward()
+
+
+def test_the_first_of_several_wrong_labels_is_named() -> None:
+    x, label = draw((5, 3), (5,), 1)
+    wrong = label.copy()
+    wrong[1:] = [7, -2, 9, 8]
+    runner = LayerRunner('type: "SoftmaxWithLoss"', [x, wrong])
+    message = "label 7 at position 1 is not a class number below 3"
+    with pytest.raises(ValueError, match=f"softmax_loss_forward: {message}"):
+        runner.forward()
+    with pytest.raises(ValueError, match=f"softmax_loss_backward: {message}"):
+        runner.backward(1.0, propagate_down=[True, False])
+    runner.set_inputs(x, label)
+    wanted = softmax_loss_forward(x, label, 1, "VALID", None)
+    assert relative_error(runner.forward()[0], wanted) < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from training_testing import make_solver, quiet
 
-from drml.errors import DrmlError, PrototxtError, SolverError
+from drml.errors import DrmlError, PrototxtError, SolverError, UsageError
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import NetFile
 from drml.runlog import RunLog
@@ -296,8 +296,12 @@ def test_notes_tell_what_has_no_effect(tiny: Path) -> None:
             r":3: snapshot_format: HDF5 is not supported",
         ),
         (
-            'net: "net.prototxt"\nsolver_mode: GPU',
-            r":3: solver_mode: GPU, but this build .* no CUDA",
+            'net: "net.prototxt" device_id: 97\nsolver_mode: GPU',
+            r":3: solver_mode: GPU, but device 'cuda:97': th.*--device cpu",
+        ),
+        (
+            'net: "net.prototxt" solver_mode: GPU\ndevice_id: -1',
+            r":3: device_id: must be 0 or more, not -1",
         ),
         ('net: "net.prototxt"\niter_size: 0', r":3: iter_size: must be 1 or more, not 0"),
         ('net: "net.prototxt"\naverage_loss: -2', r":3: average_loss: must be 1 or more"),
@@ -331,7 +335,10 @@ def test_notes_tell_what_has_no_effect(tiny: Path) -> None:
         ),
     ],
 )
-def test_bad_solver_files(tiny: Path, text: str, message: str) -> None:
+def test_bad_solver_files(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    monkeypatch.delenv("DRML_DEVICE")
     with pytest.raises(DrmlError, match=message) as caught:
         make_solver(BASE + text)
     assert "\n" not in str(caught.value)
@@ -348,8 +355,8 @@ def test_solve_needs_max_iter(tiny: Path) -> None:
 def test_device_given_overrides_the_file(tiny: Path) -> None:
     solver = make_solver(BASE + 'net: "net.prototxt" solver_mode: GPU', device="cpu")
     solver.step(1)
-    with pytest.raises(SolverError, match="no CUDA"):
-        make_solver(BASE + 'net: "net.prototxt"', device="cuda")
+    with pytest.raises(UsageError, match="device 'cuda:97': th"):
+        make_solver(BASE + 'net: "net.prototxt"', device="cuda:97")
 
 
 def test_misspelt_field_is_named(tiny: Path) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["TEST", "TRAIN", "DrmlError", "Net", "SGDSolver", "__version__"]
 
 __version__ = "0.1.0"
+
+if os.environ.get("DRML_EMULATE_CUDA") == "1":
+    # The same module with CUDA's kernels run by the emulator, which tests build.
+    sys.modules["drml._core"] = import_module("drml._core_emulated")
 
 _HOMES = {
     "DrmlError": "drml.errors",

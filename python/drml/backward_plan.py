@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drml.net import LayerNode
+    from drml.layer_node import LayerNode
 
 
 def plan_backward(nodes: Sequence[LayerNode], *, force: bool) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from drml.errors import NetError
+from drml.layer_node import LayerNode
 from drml.layers.base_data import DataLayer
 from drml.metrics import AuTable
-from drml.net import LayerNode, Net
+from drml.net import Net
 from drml.runlog import number
 
 Array = npt.NDArray[np.float32]
@@ -100,7 +101,7 @@ def multi_label_loss(net: Net) -> LayerNode | None:
 
 def _labels_of(node: LayerNode) -> Array:
     """Labels as -1, 0 (unknown), 1; to Caffe's own loss, 0 is absent, ignore_label unknown."""
-    labels: Array = node.bottom[1].data.copy()
+    labels: Array = node.bottom[1].read_data().copy()
     if node.type == "MultiSigmoidCrossEntropyLoss":
         return labels
     result = np.where(labels > 0, np.float32(1), np.float32(-1))
@@ -157,10 +158,10 @@ def evaluate(
         share = counted / batch
         loss += share * net.loss
         for name in net.outputs:
-            value = net.blobs[name].data.astype(np.float64).reshape(-1)
+            value = net.blobs[name].read_data().astype(np.float64).reshape(-1)
             sums[name] = sums.get(name, 0.0) + share * value
         if loss_node is not None:
-            scores.append(loss_node.bottom[0].data.reshape(batch, -1)[:counted].copy())
+            scores.append(loss_node.bottom[0].read_data().reshape(batch, -1)[:counted].copy())
             labels.append(_labels_of(loss_node).reshape(batch, -1)[:counted])
         samples += counted
         if progress is not None:

@@ -29,7 +29,11 @@ def random_stream(seed: int, name: str, index: int) -> np.random.Generator:
 
 
 def make_filler(
-    filler: pb.FillerParameter, shape: Sequence[int], key: tuple[int, str, int]
+    filler: pb.FillerParameter,
+    shape: Sequence[int],
+    key: tuple[int, str, int],
+    *,
+    banks: bool = False,
 ) -> Fill:
     """The function that writes the initial values of an array of `shape`.
 
@@ -37,6 +41,8 @@ def make_filler(
         filler: Caffe's FillerParameter: type, value, min, max, mean, std, sparse, variance_norm.
         shape: shape of the array; axis 0 counts outputs, the others inputs (fan-out, fan-in).
         key: (seed, layer name, blob index), which fixes the random numbers.
+        banks: whether the array holds many of what the filler fills, one for each index of axis 0,
+            such as filters for every place of a map. Outputs and inputs are then those of one.
 
     Raises:
         ValueError: an unknown type, or a filler that does not fit the shape.
@@ -47,27 +53,28 @@ def make_filler(
         raise ValueError(f"unknown filler type '{filler.type}'{hint}")
     if filler.HasField("sparse") and filler.sparse >= 0 and filler.type != "gaussian":
         raise ValueError(f"sparse is for gaussian fillers, not for '{filler.type}'")
+    one = tuple(shape[1:] if banks else shape)
     if filler.type == "bilinear":
-        _check_bilinear(shape)
+        _check_bilinear(one)
 
     def fill(array: Array) -> None:
         random = random_stream(*key)
         if filler.type == "constant":
             array[...] = filler.value
         elif filler.type == "gaussian":
-            _gaussian(array, filler, random)
+            _gaussian(array, filler, one, random)
         elif filler.type == "uniform":
             _uniform(array, filler.min, filler.max, random)
         elif filler.type == "xavier":
-            scale = sqrt(3.0 / _fan(filler, shape))
+            scale = sqrt(3.0 / _fan(filler, one))
             _uniform(array, -scale, scale, random)
         elif filler.type == "msra":
             random.standard_normal(out=array, dtype=np.float32)
-            array *= np.float32(sqrt(2.0 / _fan(filler, shape)))
+            array *= np.float32(sqrt(2.0 / _fan(filler, one)))
         elif filler.type == "positive_unitball":
             _uniform(array, 0.0, 1.0, random)
-            rows = array.reshape(shape[0], -1)
-            rows /= rows.sum(axis=1, keepdims=True)
+            rows = array.reshape(*shape[: 2 if banks else 1], -1)
+            rows /= rows.sum(axis=-1, keepdims=True)
         else:
             _bilinear(array)
 
@@ -90,13 +97,15 @@ def _uniform(array: Array, low: float, high: float, random: np.random.Generator)
     array += np.float32(low)
 
 
-def _gaussian(array: Array, filler: pb.FillerParameter, random: np.random.Generator) -> None:
+def _gaussian(
+    array: Array, filler: pb.FillerParameter, shape: Sequence[int], random: np.random.Generator
+) -> None:
     random.standard_normal(out=array, dtype=np.float32)
     array *= np.float32(filler.std)
     array += np.float32(filler.mean)
     if filler.sparse >= 0:
         # `sparse` inputs of each output keep their weight, on average.
-        keep = filler.sparse / array.shape[0]
+        keep = filler.sparse / shape[0]
         array *= random.random(array.shape, dtype=np.float32) < keep
 
 
@@ -106,7 +115,7 @@ def _check_bilinear(shape: Sequence[int]) -> None:
 
 
 def _bilinear(array: Array) -> None:
-    size = array.shape[3]
+    size = array.shape[-1]
     factor = (size + 1) // 2
     center = (2 * factor - 1 - factor % 2) / (2 * factor)
     ramp = 1 - np.abs(np.arange(size) / factor - center)

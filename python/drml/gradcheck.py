@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from drml.blob import Array, Blob
+from drml.layer_node import LayerNode
 from drml.layers.base import Layer
-from drml.net import LayerNode, Net
+from drml.net import Net
 
 Doubles = npt.NDArray[np.float64]
 
@@ -130,11 +131,12 @@ class _LayerAlone:
     def __init__(self, node: LayerNode, rng: np.random.Generator) -> None:
         self._layer = node.layer
         self._node = node
-        self._bottom = [Blob(blob.name, blob.shape) for blob in node.bottom]
+        device = node.layer.context.device
+        self._bottom = [Blob(blob.name, blob.shape, device=device) for blob in node.bottom]
         self._top = [
             self._bottom[node.bottom_names.index(name)]
             if name in node.bottom_names
-            else Blob(name, blob.shape)
+            else Blob(name, blob.shape, device=device)
             for name, blob in zip(node.top_names, node.top, strict=True)
         ]
         self._layer.propagate_to_params = _learned(node)
@@ -145,11 +147,8 @@ class _LayerAlone:
         ]
         self._make_parameters_vary(rng)
         self._position = self._layer.position
-        self._statistics = [
-            (blob, blob.data.copy())
-            for blob, learned in zip(self._layer.blobs, _learned(node), strict=True)
-            if not learned
-        ]
+        # Set before each forward: statistics run up in it, and what is learned is varied here.
+        self._parameters = [blob.read_data().copy() for blob in self._layer.blobs]
         self._direction = [rng.standard_normal(blob.shape) for blob in self._top]
         if node.layer.is_loss:
             for direction in self._direction[1:]:
@@ -159,19 +158,19 @@ class _LayerAlone:
     def _make_parameters_vary(self, rng: np.random.Generator) -> None:
         """Gives learned parameters that are constant some spread: at zero much goes unseen."""
         for blob, learned in zip(self._layer.blobs, _learned(self._node), strict=True):
-            values = blob.data
+            values = blob.read_data()
             if learned and values.size and (values == values.flat[0]).all():
-                values += 0.1 * rng.standard_normal(values.shape, dtype=np.float32)
+                blob.data = values + 0.1 * rng.standard_normal(values.shape, dtype=np.float32)
 
     def outputs(self) -> list[Array]:
         """The tops for the inputs and parameters as they are now."""
         for blob, values in zip(self._bottom, self._inputs, strict=True):
             blob.data = values
-        for blob, values in self._statistics:
+        for blob, values in zip(self._layer.blobs, self._parameters, strict=True):
             blob.data = values
         self._layer.position = self._position
         self._layer.forward(self._bottom, self._top)
-        return [blob.data.copy() for blob in self._top]
+        return [blob.read_data().copy() for blob in self._top]
 
     def loss_difference(self, above: list[Array], below: list[Array]) -> float:
         """sum((above - below) * r) over all tops."""
@@ -198,13 +197,15 @@ class _LayerAlone:
         wanted = [self._layer.can_backward_to(index) for index in range(len(self._bottom))]
         self._layer.backward(self._top, wanted, self._bottom)
         found = [
-            _Variable(f"bottom {blob.name}", values, blob.diff.astype(np.float64))
+            _Variable(f"bottom {blob.name}", values, blob.read_diff().astype(np.float64))
             for blob, values, asked in zip(self._bottom, self._inputs, wanted, strict=True)
             if asked and blob.count
         ]
         found += [
-            _Variable(f"param {index}", blob.data, blob.diff.astype(np.float64))
-            for index, blob in enumerate(self._layer.blobs)
+            _Variable(f"param {index}", values, blob.read_diff().astype(np.float64))
+            for index, (blob, values) in enumerate(
+                zip(self._layer.blobs, self._parameters, strict=True)
+            )
             if _learned(self._node)[index] and blob.count
         ]
         return found

@@ -7,8 +7,8 @@ propagate_down, force_backward and loss weights follow Caffe's net.cpp.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +16,16 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from drml import _core
 from drml.backward_plan import plan_backward
 from drml.blob import Array, Blob
-from drml.errors import DrmlError, NetError, WeightsError
+from drml.cuda_graph import GraphedLayers
+from drml.device import check_device, default_device, is_cuda
+from drml.errors import NetError, WeightsError
 from drml.fillers import Fill
 from drml.filter import filter_net
 from drml.insert_splits import insert_splits
+from drml.layer_node import LayerNode
 from drml.layers import Layer, find, known_types
 from drml.layers.base import Context
 from drml.proto import caffe_pb2 as pb
@@ -33,71 +37,6 @@ from drml.weights import array_to_blob, arrays_of_layers, write_layers
 Path_ = str | PathLike[str]
 
 
-@dataclass
-class LayerNode:
-    """A layer in its net: its blobs, and which gradients backward computes."""
-
-    layer: Layer
-    bottom_names: list[str]
-    top_names: list[str]
-    bottom: list[Blob]
-    top: list[Blob]
-    loss_weights: list[float] = field(default_factory=list)
-    propagate_down: list[bool] = field(default_factory=list)
-    need_backward: bool = False
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
-    """Bottom shapes at the last reshape."""
-
-    @property
-    def name(self) -> str:
-        return self.layer.name
-
-    @property
-    def type(self) -> str:
-        return self.layer.type
-
-    def error(self, cause: Exception) -> NetError:
-        """What a kernel or NumPy said, with the layer and its bottoms named."""
-        shapes = ", ".join(
-            f"{name} {blob.shape}"
-            for name, blob in zip(self.bottom_names, self.bottom, strict=True)
-        )
-        text = " ".join(str(cause).split()) or type(cause).__name__
-        if isinstance(cause, MemoryError):
-            text = f"not enough memory ({text})"
-        return self.layer.error(f"{text}; bottoms: {shapes or 'none'}")
-
-    def reshape(self) -> None:
-        """Recomputes top shapes for the bottoms as they are."""
-        try:
-            self.layer.reshape(self.bottom, self.top)
-        except DrmlError:
-            raise
-        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
-            raise self.error(cause) from cause
-        self.shapes = [blob.shape for blob in self.bottom]
-
-    def forward(self) -> None:
-        """Computes the tops; reshapes first where a bottom has changed its shape."""
-        if self.shapes != [blob.shape for blob in self.bottom]:
-            self.reshape()
-        try:
-            self.layer.forward(self.bottom, self.top)
-        except DrmlError:
-            raise
-        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
-            raise self.error(cause) from cause
-
-    def backward(self) -> None:
-        """Computes the gradients of bottoms and parameters that are wanted."""
-        try:
-            self.layer.backward(self.top, self.propagate_down, self.bottom)
-        except DrmlError:
-            raise
-        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
-            raise self.error(cause) from cause
-
-
 class Net:
     """A network of a prototxt, for one phase.
 
@@ -106,7 +45,7 @@ class Net:
         weights: a .caffemodel to start from (see `copy_from`).
         phase: pb.TRAIN or pb.TEST; with `level` and `stages` it decides which layers apply.
         seed: fixes initial weights, dropout, and the order and augmentation of data.
-        device: where to compute.
+        device: where to compute, `cpu` or `cuda:N`; None: drml.device.default_device().
         threads: background threads of each data layer.
         synthetic_data: replaces data layers by random inputs of the shapes that the file states, so
             that a net can be looked at and timed without its data.
@@ -135,7 +74,7 @@ class Net:
         level: int = 0,
         stages: Sequence[str] = (),
         seed: int = 0,
-        device: str = "cpu",
+        device: str | None = None,
         threads: int = 2,
         synthetic_data: bool = False,
     ) -> None:
@@ -148,10 +87,16 @@ class Net:
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         self.layers: list[LayerNode] = []
         self.inputs: list[str] = []
+        self.device = check_device(device or default_device())
         self._context = Context(
-            phase=phase, seed=seed, device=device, folder=Path(file.path).parent, threads=threads
+            phase=phase,
+            seed=seed,
+            device=self.device,
+            folder=Path(file.path).parent,
+            threads=threads,
         )
         self._input_fills: dict[str, Fill] = {}
+        self._graph: GraphedLayers | None = None
         try:
             file = filter_net(file, phase, level, stages)
             if synthetic_data:
@@ -216,7 +161,7 @@ class Net:
         if param.type == "Input":
             self.inputs += top_names
         bottom = [self.blobs[name] for name in bottom_names]
-        return LayerNode(layer, bottom_names, top_names, bottom, top)
+        return LayerNode(len(self.layers), layer, bottom_names, top_names, bottom, top)
 
     def _make_top(self, layer: Layer, name: str, index: int, bottom_names: list[str]) -> Blob:
         if index < len(bottom_names) and name == bottom_names[index]:
@@ -257,13 +202,12 @@ class Net:
             raise NetError(f"{self.path}: no blob is named '{name}'{nearest(name, self.blobs)}")
         return self.blobs[name]
 
-    def _set(self, what: str, name: str, view: Array, value: npt.ArrayLike) -> None:
-        array = np.asarray(value)
-        if array.shape != view.shape:
+    def _check_shape(self, what: str, name: str, value: npt.ArrayLike) -> None:
+        shape = self.blobs[name].shape
+        if np.shape(value) != shape:
             raise NetError(
-                f"{self.path}: {what} '{name}' has shape {view.shape}, the array {array.shape}"
+                f"{self.path}: {what} '{name}' has shape {shape}, the array {np.shape(value)}"
             )
-        view[...] = array
 
     def forward(
         self,
@@ -288,18 +232,43 @@ class Net:
                     f"{self.path}: '{name}' is not an input{nearest(name, self.inputs)}; "
                     f"inputs: {', '.join(self.inputs) or 'none'}"
                 )
-            self._set("input", name, self.blobs[name].data, value)
+            self._check_shape("input", name, value)
+            self.blobs[name].data = value
         first = self._position(start, 0)
         last = self._position(end, len(self.layers) - 1)
-        loss = 0.0
-        for node in self.layers[first : last + 1]:
-            node.forward()
-            for weight, top in zip(node.loss_weights, node.top, strict=True):
-                if weight:
-                    loss += weight * float(np.sum(top.data, dtype=np.float64))
-        self.loss = loss
+        nodes = self.layers[first : last + 1]
         outputs = self.outputs if end is None else self.layers[last].top_names
-        return {name: self._blob(name).data.copy() for name in dict.fromkeys([*outputs, *blobs])}
+        with self._naming_faults():
+            self.run_layers(nodes)
+            # Only here does the host wait for a device.
+            self.loss = sum(
+                weight * float(np.sum(top.read_data(), dtype=np.float64))
+                for node in nodes
+                for weight, top in zip(node.loss_weights, node.top, strict=True)
+                if weight
+            )
+            names = dict.fromkeys([*outputs, *blobs])
+            return {name: self._blob(name).read_data().copy() for name in names}
+
+    def run_layers(self, nodes: Sequence[LayerNode] | None = None) -> None:
+        """Runs layers, all of them by default; on CUDA they are only queued."""
+        if nodes is None or nodes == self.layers:
+            if self._graph is not None:
+                self._graph.forward()
+                return
+            nodes = self.layers
+        for node in nodes:
+            node.forward()
+
+    @contextmanager
+    def _naming_faults(self) -> Iterator[None]:
+        """Names the layer of what kernels found wrong, which is told when results are read."""
+        try:
+            yield
+        except ValueError as cause:
+            if not is_cuda(self.device):
+                raise
+            raise self.layers[_core.cuda_fault_tag()].error(cause) from cause
 
     def backward(
         self,
@@ -323,15 +292,33 @@ class Net:
         last = self._position(start, len(self.layers) - 1)
         first = self._position(end, 0)
         for name, value in top_diffs.items():
-            self._set("blob", name, self._blob(name).diff, value)
+            blob = self._blob(name)
+            self._check_shape("blob", name, value)
+            blob.diff = value
         for node in reversed(self.layers[first : last + 1]):
             for name, weight, top in zip(node.top_names, node.loss_weights, node.top, strict=True):
                 if weight and name not in top_diffs:
-                    top.diff[...] = weight
+                    _core.fill(top.grad, weight)
             if node.need_backward:
                 node.backward()
         computed = [name for name in self.inputs if self.blobs[name].has_grad]
-        return {name: self._blob(name).diff.copy() for name in dict.fromkeys([*computed, *diffs])}
+        names = dict.fromkeys([*computed, *diffs])
+        return {name: self._blob(name).read_diff().copy() for name in names}
+
+    def use_cuda_graph(self) -> None:
+        """Makes forward launch all kernels as one CUDA graph, which saves the time between them.
+
+        The next forward records it, and so does each one after shapes have changed. Layers that
+        read data stay outside. A part of the net, `start` to `end`, runs without it.
+
+        Raises:
+            NetError: the net is not on a CUDA device, or not of phase TEST.
+        """
+        if not is_cuda(self.device):
+            raise NetError(f"{self.path}: a CUDA graph needs a CUDA device, not {self.device}")
+        if self.phase != pb.TEST:
+            raise NetError(f"{self.path}: a CUDA graph is for inference, phase TEST")
+        self._graph = GraphedLayers(self.layers, self.device)
 
     def reshape(self) -> None:
         """Passes the shapes of the inputs, after `blobs[name].reshape(...)`, on to all layers."""
@@ -387,7 +374,7 @@ class Net:
                 f"parameters in {_some(list(self.params)) or 'no layer'}: no layer is in both"
             )
         for blob, array in found:
-            blob.data[...] = array.reshape(blob.shape)
+            blob.data = array.reshape(blob.shape)
         if strangers:
             self.notes.append(f"{what}: not in this net, left out: {_some(strangers)}")
         if missing:
@@ -400,8 +387,8 @@ class Net:
             WeightsError: the file cannot be written; an older one is untouched.
         """
         nodes = [(node.layer.layer_param, node.layer.blobs) for node in self.layers]
-        values = [(param, [blob.data for blob in blobs]) for param, blobs in nodes]
-        diffs = [[blob.diff for blob in blobs] for _, blobs in nodes] if write_diff else None
+        values = [(param, [blob.read_data() for blob in blobs]) for param, blobs in nodes]
+        diffs = [[blob.read_diff() for blob in blobs] for _, blobs in nodes] if write_diff else None
         write_layers(path, self.name, values, diffs)
 
     def to_proto(self, write_diff: bool = False) -> pb.NetParameter:
@@ -411,8 +398,8 @@ class Net:
             layer = message.layer.add()
             layer.CopyFrom(node.layer.layer_param)
             for blob in node.layer.blobs:
-                diff = blob.diff if write_diff else None
-                layer.blobs.append(array_to_blob(blob.data, diff))
+                diff = blob.read_diff() if write_diff else None
+                layer.blobs.append(array_to_blob(blob.read_data(), diff))
         return message
 
     def close(self) -> None:

@@ -128,7 +128,7 @@ def _without_command(front: list[str]) -> int:
     parser = Parser(
         prog="drml",
         description=_DESCRIPTION,
-        usage="drml [--threads N] [--device cpu] [--debug] COMMAND | FILE.prototxt ...",
+        usage="drml [--threads N] [--device cpu|cuda[:n]] [--debug] COMMAND | FILE.prototxt ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_common(parser)
@@ -200,10 +200,29 @@ def _versions(threads: int) -> str:
             f"oneDNN {_core.onednn_version()}, instruction set {_core.onednn_isa()}",
             f"kernels of drml: instruction set {_core.isa()}",
             f"threads: {_core.get_threads()}",
-            "devices: cpu (cuda: not built)",
+            f"devices: {_devices()}",
             f"Python {platform.python_version()}, numpy {np.__version__}",
         )
     )
+
+
+def _devices() -> str:
+    from drml import cuda
+
+    names = ["cpu"]
+    for index in range(cuda.device_count()):
+        try:
+            info = cuda.device_info(index)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            names.append(f"cuda:{index} (not usable: {error})")
+        else:
+            major, minor = info.compute_capability
+            names.append(
+                f"cuda:{index} ({info.name}, compute capability {major}.{minor}, "
+                f"{info.free_bytes / 1e9:.1f} of {info.total_bytes / 1e9:.1f} GB free)"
+            )
+    why = cuda.why_unavailable()
+    return ", ".join(names) + (f" (cuda: {why})" if why else "")
 
 
 def _describe(error: OSError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from drml._core import Tensor, axpby
+from drml._core import Tensor, axpby, divide, fill
 from drml.proto import caffe_pb2 as pb
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class RunningStatistics:
         device = layer.context.device
         self._used_mean = Tensor(tuple(shape), device=device)
         self._used_variance = Tensor(tuple(shape), device=device)
+        self._one = Tensor((1,), device=device)
+        fill(self._one, 1)
 
     @staticmethod
     def _forbid_learning(layer: Layer, index: int) -> None:
@@ -64,10 +66,8 @@ class RunningStatistics:
     def before_forward(self) -> tuple[Tensor, Tensor]:
         """Mean and variance: set when frozen, else for the kernel to write."""
         if self.frozen:
-            factor = float(self._factor.data[0])
-            scale = 1 / factor if factor != 0 else 0.0
-            axpby(scale, self._mean.value, 0, self._used_mean)
-            axpby(scale, self._variance.value, 0, self._used_variance)
+            divide(self._mean.value, self._factor.value, self._used_mean)
+            divide(self._variance.value, self._factor.value, self._used_variance)
         return self._used_mean, self._used_variance
 
     def after_forward(self, count: int) -> None:
@@ -77,7 +77,7 @@ class RunningStatistics:
         correction = count / (count - 1) if count > 1 else 1.0
         axpby(1, self._used_mean, self.fraction, self._mean.value)
         axpby(correction, self._used_variance, self.fraction, self._variance.value)
-        self._factor.data[0] = self._factor.data[0] * self.fraction + 1
+        axpby(1, self._one, self.fraction, self._factor.value)
 
     def of_forward(self) -> tuple[Tensor, Tensor]:
         """Mean and variance that the last forward used."""

@@ -49,7 +49,7 @@ class Bookmark:
     def __init__(self, nets: Sequence[Net]) -> None:
         self._positions = [(net, positions(net)) for net in nets]
         self._values = [
-            (param.blob, param.blob.data.copy())
+            (param.blob, param.blob.read_data().copy())
             for net in nets
             for param in net.learnable
             if param.lr_mult == 0
@@ -108,7 +108,7 @@ def write(
     try:
         path.parent.mkdir(exist_ok=True)
         net.save(model, write_diff=with_diff)
-        write_state(path, state, [velocity.data for velocity in history])
+        write_state(path, state, [velocity.read_data() for velocity in history])
     except OSError as error:
         raise SolverError(f"cannot write snapshot {path}: {error.strerror}") from error
     except WeightsError as error:

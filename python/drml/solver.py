@@ -253,7 +253,7 @@ class SGDSolver:
         index = 0
         weights = loss_weights(self.net)
         for name in self.net.outputs:
-            for value in self.net.blobs[name].data.reshape(-1):
+            for value in self.net.blobs[name].read_data().reshape(-1):
                 weight = weights.get(name, 0.0)
                 self.log.info(output_line("Train", index, name, float(value), weight))
                 index += 1
@@ -380,7 +380,7 @@ class SGDSolver:
             net.forward()
             loss += net.loss
             for name in net.outputs:
-                sums[name] += net.blobs[name].data.reshape(-1)
+                sums[name] += net.blobs[name].read_data().reshape(-1)
         if self.param.test_compute_loss:
             self.log.info(f"Test loss: {number(loss / batches)}")
         weights = loss_weights(net)

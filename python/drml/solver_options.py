@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from pathlib import Path
 
-from drml.errors import SolverError
+from drml.device import ENVIRONMENT, check_device
+from drml.errors import SolverError, UsageError
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import SolverFile
 
@@ -85,24 +87,29 @@ def _notes(solver: SolverFile) -> list[str]:
 
 
 def choose_device(solver: SolverFile, device: str | None) -> str:
-    """The device to train on: `device` where one is given, else what solver_mode and device_id say.
+    """The device to train on: the one given, else DRML_DEVICE, else solver_mode and device_id.
 
     Caffe's solver_mode is GPU where a file does not set it; such a file trains on the CPU here.
 
     Raises:
-        SolverError: the file asks for a GPU and this build has none.
+        UsageError: there is no such device.
+        SolverError: the file asks for a GPU that is not there.
     """
-    if device is not None and device != "cpu":
-        raise SolverError(f"--device {device}: this build of drml has no CUDA; use --device cpu")
     param = solver.message
     wants_gpu = param.HasField("solver_mode") and param.solver_mode == pb.SolverParameter.GPU
-    if device is None and wants_gpu:
+    given = device or os.environ.get(ENVIRONMENT)
+    if given:
+        return check_device(given)
+    if not wants_gpu:
+        return "cpu"
+    if param.device_id < 0:
+        raise _error(solver, "device_id", f"must be 0 or more, not {param.device_id}")
+    try:
+        return check_device(f"cuda:{param.device_id}")
+    except UsageError as error:
         raise _error(
-            solver,
-            "solver_mode",
-            "GPU, but this build of drml has no CUDA; set solver_mode: CPU or give --device cpu",
-        )
-    return "cpu"
+            solver, "solver_mode", f"GPU, but {error}; set solver_mode: CPU or give --device cpu"
+        ) from error
 
 
 def snapshot_prefix(solver: SolverFile) -> str:

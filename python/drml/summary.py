@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drml.blob import Blob
-from drml.net import LayerNode, Net
+from drml.layer_node import LayerNode
+from drml.net import Net
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Measures how long a net takes, layer by layer; no input or output happens here.
 
 As `caffe time`, but on the clock of whole iterations too: an iteration is timed from its first
-layer to its last, update included, and the time per frame is that of the iteration.
+layer to its last, update included, and the time per frame is that of the iteration. On a CUDA
+device, which works on while the host queues more, layers are timed in iterations of their own that
+wait for each one; those that count for the frame wait at the end of a trial only.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ import numpy as np
 
 from drml import _core
 from drml.blob import Blob
-from drml.net import LayerNode, Net
+from drml.device import is_cuda
+from drml.layer_node import LayerNode
+from drml.net import Net
 from drml.summary import batch_size_of
 
 _Clock = Callable[[], int]
+_PROFILED = 20
+"""Iterations at most whose layers are timed on a CUDA device."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class NetTime:
 
     Attributes:
         mode: `train` (forward, backward and update) or `test` (forward).
+        device: where the net ran.
         batch_size: frames of one iteration.
         threads: CPU threads of the kernels.
         layers: in the order of the net.
@@ -46,6 +53,7 @@ class NetTime:
     """
 
     mode: str
+    device: str
     batch_size: int
     threads: int
     layers: list[LayerTime]
@@ -69,6 +77,7 @@ class NetTime:
         """The measurement as plain values for JSON."""
         return {
             "mode": self.mode,
+            "device": self.device,
             "batch_size": self.batch_size,
             "threads": self.threads,
             "iterations": self.iterations,
@@ -98,16 +107,18 @@ class _Timer:
     def __init__(self, net: Net, *, train: bool) -> None:
         self._net = net
         self._train = train
+        self._waits = is_cuda(net.device)
         self._velocities = [
-            Blob(param.name, param.blob.shape, channels_last=False) for param in net.learnable
+            Blob(param.name, param.blob.shape, channels_last=False, device=net.device)
+            for param in net.learnable
         ]
         self.forward = np.zeros(len(net.layers), np.int64)
         self.backward = np.zeros(len(net.layers), np.int64)
         self.update = 0
 
     def iterate(self) -> int:
-        """Runs one iteration and returns its time."""
-        clock: _Clock = time.perf_counter_ns
+        """Runs one iteration, layer by layer on the clock, and returns its time."""
+        clock: _Clock = self._clock if self._waits else time.perf_counter_ns
         start = clock()
         for index, node in enumerate(self._net.layers):
             before = clock()
@@ -119,6 +130,25 @@ class _Timer:
             self._update()
             self.update += clock() - before
         return clock() - start
+
+    def _clock(self) -> int:
+        _core.cuda_synchronize(self._net.device)
+        return time.perf_counter_ns()
+
+    def run(self, iterations: Iterator[int]) -> int:
+        """The time of iterations: those of `iterate`, or on CUDA queued one after the other."""
+        if not self._waits:
+            return sum(self.iterate() for _ in iterations)
+        start = self._clock()
+        for _ in iterations:
+            self._net.run_layers()
+            if self._train:
+                for node in reversed(self._net.layers):
+                    if node.need_backward:
+                        _set_loss_gradient(node)
+                        node.backward()
+                self._update()
+        return self._clock() - start
 
     def _backward(self, clock: _Clock) -> None:
         for index in reversed(range(len(self._net.layers))):
@@ -148,7 +178,7 @@ class _Timer:
 def _set_loss_gradient(node: LayerNode) -> None:
     for weight, top in zip(node.loss_weights, node.top, strict=True):
         if weight:
-            top.diff[...] = weight
+            _core.fill(top.grad, weight)
 
 
 def can_train(net: Net) -> bool:
@@ -188,9 +218,14 @@ def time_net(
     batch_size = max(batch_size_of(net), 1)
     trial_ms = []
     for length in trial_lengths(iterations, trials):
-        total = sum(timer.iterate() for _ in _steps(length, progress))
+        total = timer.run(_steps(length, progress))
         trial_ms.append(total / 1e6 / length / batch_size)
-    scale = 1e-6 / iterations
+    profiled = iterations
+    if is_cuda(net.device):
+        profiled = min(iterations, _PROFILED)
+        for _ in range(profiled):
+            timer.iterate()
+    scale = 1e-6 / profiled
     layers = [
         LayerTime(
             node.name,
@@ -202,6 +237,7 @@ def time_net(
     ]
     return NetTime(
         "train" if train else "test",
+        net.device,
         batch_size,
         _core.get_threads(),
         layers,

@@ -72,6 +72,12 @@ void cpu::axpby(float alpha, const Tensor& x, float beta, const Tensor& y) {
   }
 }
 
+void cpu::divide(const Tensor& x, const Tensor& divisor, const Tensor& y) {
+  check_divide(x, divisor, y);
+  const float by = *divisor.data();
+  for_each_pair(x, y, [by](float a, float& b) { b = by == 0 ? 0 : a / by; });
+}
+
 double cpu::sum_squares(const Tensor& x) {
   check_dense("sum_squares", x);
   const float* data = x.data();

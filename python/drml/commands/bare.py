@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drml.commands.options import output_file, positive_int
+from drml.commands.options import add_cuda_graph, chosen_device, output_file, positive_int
 from drml.commands.train import add_data_options, add_run_options, weight_files
 from drml.errors import UsageError
 
@@ -75,6 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="image files, folders or patterns; images are resized to the size of the --mean "
         "image, or else of the net's input, and cropped from the center",
     )
+    add_cuda_graph(group)
     group.add_argument(
         "--output",
         type=_images_file,
@@ -132,7 +133,7 @@ def _refuse(args: argparse.Namespace, kind: Kind, *names: str) -> None:
 def _train_by_solver(args: argparse.Namespace) -> int:
     from drml.commands import train
 
-    _refuse(args, Kind.SOLVER, "input", "output", "aus")
+    _refuse(args, Kind.SOLVER, "input", "output", "aus", "cuda_graph")
     args.solver = args.file
     return train.run(args)
 
@@ -140,7 +141,7 @@ def _train_by_solver(args: argparse.Namespace) -> int:
 def _train_net(args: argparse.Namespace) -> int:
     from drml.commands.train import run_options, train_net_with_paper_settings
 
-    _refuse(args, Kind.TRAINING, "input", "output")
+    _refuse(args, Kind.TRAINING, "input", "output", "cuda_graph")
     train_net_with_paper_settings(
         args.file, args.iterations or PAPER_ITERATIONS, run_options(args), _aus(args)
     )
@@ -175,7 +176,8 @@ def _deploy(args: argparse.Namespace, file: NetFile) -> int:
             write = to_csv if args.output.suffix.lower() == ".csv" else to_json
             atomic_write(args.output, write(found, scores).encode())
         print(text(found, scores))
-        setting = f"forward, batch size {size}, {args.threads} threads"
+        where = f"{args.threads} threads" if net.device == "cpu" else net.device
+        setting = f"forward, batch size {size}, {where}"
         print(f"{found.frame_ms:.2f} ms per frame ({setting})")
     return 0
 
@@ -192,12 +194,14 @@ def _open(args: argparse.Namespace, file: NetFile) -> Net:
         file,
         phase=pb.TEST,
         seed=args.seed or 0,
-        device=args.device or "cpu",
+        device=chosen_device(args),
         synthetic_data=args.input is None,
     )
     try:
         for path in weights:
             net.copy_from(path)
+        if args.cuda_graph:
+            net.use_cuda_graph()
     except BaseException:
         net.close()
         raise

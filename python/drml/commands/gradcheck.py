@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from drml.commands.options import (
     add_phase,
+    chosen_device,
     existing_file,
     non_negative_int,
     positive_float,
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from drml.locate import nearest
 
     with synthetic_net(
-        args.net, args.phase, args.batch_size, seed=args.seed, device=args.device or "cpu"
+        args.net, args.phase, args.batch_size, seed=args.seed, device=chosen_device(args)
     ) as net:
         names = [node.name for node in net.layers if node.bottom]
         if args.layer is not None and args.layer not in names:

@@ -18,7 +18,7 @@ def synthetic_net(
     *,
     weights: Path | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Net:
     """The net of a file, fed with random numbers of the shapes that the file states.
 
@@ -28,7 +28,7 @@ def synthetic_net(
         batch_size: replaces the file's; None keeps it.
         weights: a .caffemodel; None keeps the fillers' initial weights.
         seed: of initial weights and dropout.
-        device: where to compute.
+        device: where to compute; None: drml.device.default_device().
     """
     file = read_net(path)
     if batch_size is not None:

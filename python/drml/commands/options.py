@@ -111,13 +111,20 @@ def default_threads() -> int:
 
 
 def device(text: str) -> str:
-    """A device on which nets run: `cpu`; `cuda[:n]` is known but not part of this build."""
-    if text == "cpu":
-        return text
-    if re.fullmatch(r"cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError("this build of drml has no CUDA backend")
-    hint = nearest(text.lower(), ("cpu", "cuda")) or "; known are 'cpu' and 'cuda[:n]'"
-    raise argparse.ArgumentTypeError(f"unknown device {text[:80]!r}{hint}")
+    """A device on which nets run, under its full name: `cpu` or `cuda:N`."""
+    from drml.device import check_device
+
+    try:
+        return check_device(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def chosen_device(args: argparse.Namespace) -> str:
+    """What --device says, else DRML_DEVICE, else `cpu`."""
+    from drml.device import check_device, default_device
+
+    return args.device or check_device(default_device())
 
 
 def phase(text: str) -> str:
@@ -196,7 +203,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--device",
         type=device,
         metavar="cpu|cuda[:n]",
-        help="where nets run (default: cpu; in training, what the solver file says)",
+        help="where nets run (default: DRML_DEVICE, else cpu; in training, what the solver file "
+        "says)",
     )
     group.add_argument(
         "--debug", action="store_true", help="show the traceback of an error, not one line"
@@ -211,6 +219,15 @@ def add_phase(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="TRAIN|TEST",
         default=default,
         help="which layers are in, by their include and exclude rules (default: %(default)s)",
+    )
+
+
+def add_cuda_graph(parser: argparse._ActionsContainer) -> None:
+    """Adds --cuda-graph."""
+    parser.add_argument(
+        "--cuda-graph",
+        action="store_true",
+        help="on a CUDA device: launch all kernels of a forward pass in phase TEST as one graph",
     )
 
 

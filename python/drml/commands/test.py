@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from drml.commands.options import (
     add_phase,
+    chosen_device,
     existing_file,
     non_negative_int,
     output_file,
@@ -115,7 +116,7 @@ def _net(args: argparse.Namespace) -> Net:
         phase,
         level=args.level,
         stages=tuple(stage for stage in args.stage.split(",") if stage),
-        device=args.device or "cpu",
+        device=chosen_device(args),
         threads=args.threads,
     )
 

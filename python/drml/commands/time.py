@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from drml.commands.options import (
     add_batch_size,
+    add_cuda_graph,
+    chosen_device,
     existing_file,
     non_negative_int,
     output_file,
@@ -50,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="time this phase alone (default: both; only TEST for a net without a loss)",
     )
     add_batch_size(parser)
+    add_cuda_graph(parser)
     parser.add_argument(
         "--iterations",
         type=positive_int,
@@ -101,9 +104,11 @@ def _time(args: argparse.Namespace, phase_name: str) -> NetTime | None:
     from drml.timing import can_train, time_net
 
     with synthetic_net(
-        args.model, phase_name, args.batch_size, weights=args.weights, device=args.device or "cpu"
+        args.model, phase_name, args.batch_size, weights=args.weights, device=chosen_device(args)
     ) as net:
         train = phase_name == "TRAIN"
+        if args.cuda_graph and not train:
+            net.use_cuda_graph()
         if train and not can_train(net):
             if args.phase:
                 raise UsageError(
@@ -144,9 +149,10 @@ def text(measured: NetTime) -> str:
     if measured.update_ms is not None:
         rows.append(("update", "SGD", "", f"{measured.update_ms:.3f}"))
     trials = len(measured.trial_ms)
+    where = f"{measured.threads} threads" if measured.device == "cpu" else measured.device
     return "\n".join(
         (
-            f"{measured.mode}: batch size {measured.batch_size}, {measured.threads} threads, "
+            f"{measured.mode}: batch size {measured.batch_size}, {where}, "
             f"mean of {measured.iterations} iterations",
             align(("layer", "type", "forward ms", "backward ms"), rows, left=2),
             f"{measured.mode}: {measured.frame_ms:.3f} ms per frame, standard deviation "

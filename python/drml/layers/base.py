@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from drml.blob import Blob
+from drml.device import default_device
 from drml.errors import NetError
 from drml.fillers import make_filler
 from drml.proto import caffe_pb2 as pb
@@ -50,7 +51,7 @@ class Context:
 
     phase: int = pb.TEST
     seed: int = 0
-    device: str = "cpu"
+    device: str = field(default_factory=default_device)
     folder: Path = field(default_factory=Path)
     threads: int = 2
 
@@ -120,13 +121,20 @@ class Layer:
         self,
         shape: Sequence[int],
         filler: pb.FillerParameter | Callable[[Any], None] | None = None,
+        *,
+        banks: bool = False,
     ) -> Blob:
-        """Makes the next parameter blob; `filler` (None: zeros) fills it when first touched."""
+        """Makes the next parameter blob; `filler` (None: zeros) fills it when first touched.
+
+        With `banks`, each index of axis 0 has parameters of its own, which a FillerParameter fills
+        as if they stood alone.
+        """
         index = len(self.blobs)
         fill: Callable[[Any], None] | None
         if isinstance(filler, pb.FillerParameter):
             try:
-                fill = make_filler(filler, shape, (self.context.seed, self.name, index))
+                key = (self.context.seed, self.name, index)
+                fill = make_filler(filler, shape, key, banks=banks)
             except ValueError as error:
                 raise self.error(str(error)) from error
         else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from drml.blob import Blob
+from drml.blob import Array, Blob
+from drml.data.device_feed import DeviceFeed
 from drml.data.keyed import Order, stream_key
 from drml.data.loader import BatchLoader
 from drml.data.samples import ImageSource
 from drml.data.transform import Transformer
+from drml.device import is_cuda
 from drml.errors import DataError, WeightsError
 from drml.layers.base import Layer
 from drml.weights import read_mean
@@ -28,6 +31,27 @@ class DataLayer(Layer):
 
     bottoms: ClassVar[tuple[int, int | None]] = (0, 0)
     is_data: ClassVar[bool] = True
+    _feed: DeviceFeed | None = None
+
+    def deliver(self, make: Callable[[int], Sequence[Array]], top: list[Blob]) -> None:
+        """Puts the arrays of batch `position`, one per top, into the tops and moves on.
+
+        On a CUDA device the batch after it is made and copied there meanwhile, by another thread.
+        """
+        assert self.position is not None
+        if is_cuda(self.context.device):
+            if self._feed is None:
+                self._feed = DeviceFeed(make, self.context.device, self.name)
+            self._feed.take(self.position, top)
+        else:
+            for blob, array in zip(top, make(self.position), strict=True):
+                blob.reshape(*array.shape)
+                blob.data = array
+        self.position += 1
+
+    def close(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
 
     @property
     def sample_count(self) -> int | None:
@@ -105,17 +129,17 @@ class ImageDataLayer(DataLayer):
             top[1].reshape(self._shape[0], *self._loader.source.label_shape)
 
     def forward(self, bottom: list[Blob], top: list[Blob]) -> None:
+        self.deliver(lambda number: self._arrays(number)[: len(top)], top)
+        self._shape = top[0].shape
+
+    def _arrays(self, number: int) -> list[Array]:
+        """Images (N, C, H, W) and labels of batch `number`."""
         assert self._loader is not None
-        assert self.position is not None
-        batch = self._loader.get(self.position)
-        self.position += 1
-        self._shape = (len(batch.data), batch.data.shape[3], *batch.data.shape[1:3])
-        self.reshape(bottom, top)
-        top[0].data[...] = batch.data.transpose(0, 3, 1, 2)
-        if len(top) > 1:
-            top[1].data[...] = batch.label
+        batch = self._loader.get(number)
+        return [batch.data.transpose(0, 3, 1, 2), batch.label]
 
     def close(self) -> None:
+        super().close()
         if self._loader is not None:
             self._loader.close()
 

@@ -50,7 +50,7 @@ class DummyData(DataLayer):
             if self._fillers[index].type != "constant":
                 values = np.empty(blob.shape, np.float32)
                 self._fill(index, blob)(values)
-                blob.data[...] = values
+                blob.data = values
             elif self._filled.get(index) is not blob.value:
                 self._fill(index, blob)(blob.data)
                 self._filled[index] = blob.value

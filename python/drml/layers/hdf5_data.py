@@ -10,6 +10,7 @@ from drml.blob import Array, Blob
 from drml.data.hdf5_source import Hdf5Source, Rows
 from drml.data.keyed import stream_key
 from drml.data.prefetch import Prefetcher
+from drml.device import is_cuda
 from drml.errors import DataError
 from drml.layers.base import register
 from drml.layers.base_data import DataLayer
@@ -60,23 +61,20 @@ class HDF5Data(DataLayer):
 
     def forward(self, bottom: list[Blob], top: list[Blob]) -> None:
         assert self._prefetcher is not None
-        assert self.position is not None
-        arrays = self._prefetcher.get(self.position)
-        self.position += 1
-        for blob, array in zip(top, arrays, strict=True):
-            blob.data[...] = array
+        self.deliver(self._prefetcher.get, top)
 
     def close(self) -> None:
+        super().close()
         if self._prefetcher is not None:
             self._prefetcher.close()
 
     def _read(self, position: int) -> Rows:
         rows = self._source.read(position * self._batch_size, self._batch_size)
-        return [_as_blob(array) for array in rows]
+        return rows if is_cuda(self.context.device) else [_as_blob(array) for array in rows]
 
 
 def _as_blob(array: Array) -> Array:
-    """The array in the memory order of its blob: channels-last for four axes."""
+    """The array in the memory order of its blob on the CPU: channels-last for four axes."""
     if array.ndim != 4:
         return array
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)

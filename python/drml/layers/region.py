@@ -57,8 +57,11 @@ class Region(Layer):
             raise self.error(f"bottom needs shape (N, C, H, W), got {bottom[0].shape}")
         channels = bottom[0].channels
         patches = self.grid[0] * self.grid[1]
-        self.add_param((patches, channels, channels, self.kernel, self.kernel), param.weight_filler)
-        self.add_param((patches, channels), param.bias_filler)
+        # A filler's fan-in is that of one patch, as where every patch is a Convolution of its own.
+        self.add_param(
+            (patches, channels, channels, self.kernel, self.kernel), param.weight_filler, banks=True
+        )
+        self.add_param((patches, channels), param.bias_filler, banks=True)
         self.statistics = RunningStatistics(self, (patches, channels))
 
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:

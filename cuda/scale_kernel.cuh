@@ -1,0 +1,54 @@
+// Kernels of scale and bias that are broadcast over some axes.
+#pragma once
+
+#include "broadcast.cuh"
+
+namespace drml {
+namespace cuda {
+
+struct ScaleAndBias {
+  float scale;
+  float bias;
+};
+
+// y = x * scale + bias; one thread computes several numbers of a line. Without scale it is 1,
+// without bias 0. y may be x.
+__global__ void scale_kernel(BroadcastLines lines, const float* x, const float* __restrict__ scale,
+                             const float* __restrict__ bias, float* y) {
+  for_each_number(
+      lines,
+      [=](int64_t p) {
+        return ScaleAndBias{scale == nullptr ? 1.0f : scale[p], bias == nullptr ? 0.0f : bias[p]};
+      },
+      [=](int64_t i, ScaleAndBias at) { y[i] = x[i] * at.scale + at.bias; });
+}
+
+// partial = sums of x * dy and of dy; one block, or thread, sums a part of a group.
+template <bool kByBlock>
+__global__ void scale_sums_kernel(BroadcastGroups groups, const float* __restrict__ x,
+                                  const float* __restrict__ dy, float2* __restrict__ partial) {
+  sum_pairs<kByBlock>(
+      groups, [=](int64_t i, int64_t) { return make_float2(x[i] * dy[i], dy[i]); }, partial);
+}
+
+// Adds a group's sums to dscale and to dbias; one thread does so for a group. Both may be null.
+__global__ void scale_add_sums_kernel(BroadcastGroups groups, const float2* __restrict__ partial,
+                                      float* __restrict__ dscale, float* __restrict__ dbias) {
+  const int64_t group = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (group >= groups.count) return;
+  int64_t place[2];
+  groups.group.locate(group, place);
+  const Sums sums = add_parts(groups, group, partial);
+  if (dscale != nullptr) dscale[place[1]] += static_cast<float>(sums.first);
+  if (dbias != nullptr) dbias[place[1]] += static_cast<float>(sums.second);
+}
+
+#ifdef __CUDACC_RTC__
+template __global__ void scale_sums_kernel<false>(BroadcastGroups, const float*, const float*,
+                                                  float2*);
+template __global__ void scale_sums_kernel<true>(BroadcastGroups, const float*, const float*,
+                                                 float2*);
+#endif
+
+}  // namespace cuda
+}  // namespace drml

@@ -1,0 +1,79 @@
+"""LayerNode: a layer in its net, run with every error named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from drml import _core
+from drml.blob import Blob
+from drml.device import is_cuda
+from drml.errors import DrmlError, NetError
+from drml.layers import Layer
+
+
+@dataclass
+class LayerNode:
+    """A layer in its net: its place, its blobs, and which gradients backward computes."""
+
+    index: int
+    layer: Layer
+    bottom_names: list[str]
+    top_names: list[str]
+    bottom: list[Blob]
+    top: list[Blob]
+    loss_weights: list[float] = field(default_factory=list)
+    propagate_down: list[bool] = field(default_factory=list)
+    need_backward: bool = False
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    """Bottom shapes at the last reshape."""
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    @property
+    def type(self) -> str:
+        return self.layer.type
+
+    def error(self, cause: Exception) -> NetError:
+        """What a kernel or NumPy said, with the layer and its bottoms named."""
+        shapes = ", ".join(
+            f"{name} {blob.shape}"
+            for name, blob in zip(self.bottom_names, self.bottom, strict=True)
+        )
+        text = " ".join(str(cause).split()) or type(cause).__name__
+        if isinstance(cause, MemoryError):
+            text = f"not enough memory ({text})"
+        return self.layer.error(f"{text}; bottoms: {shapes or 'none'}")
+
+    def reshape(self) -> None:
+        """Recomputes top shapes for the bottoms as they are."""
+        try:
+            self.layer.reshape(self.bottom, self.top)
+        except DrmlError:
+            raise
+        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
+            raise self.error(cause) from cause
+        self.shapes = [blob.shape for blob in self.bottom]
+
+    def forward(self) -> None:
+        """Computes the tops; reshapes first where a bottom has changed its shape."""
+        if self.shapes != [blob.shape for blob in self.bottom]:
+            self.reshape()
+        if is_cuda(self.layer.context.device):
+            _core.cuda_set_tag(self.index)
+        try:
+            self.layer.forward(self.bottom, self.top)
+        except DrmlError:
+            raise
+        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
+            raise self.error(cause) from cause
+
+    def backward(self) -> None:
+        """Computes the gradients of bottoms and parameters that are wanted."""
+        try:
+            self.layer.backward(self.top, self.propagate_down, self.bottom)
+        except DrmlError:
+            raise
+        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
+            raise self.error(cause) from cause
