@@ -155,6 +155,8 @@ void check_kernels() {
 
 __global__ void add_kernel(float* x, float value) { x[threadIdx.x] += value; }
 
+__global__ void empty_kernel() {}
+
 void launch_add(float* x, float value, cudaStream_t stream = nullptr) {
   DRML_KERNEL_CALL(add_kernel, 1, 4, 0, stream)(x, value);
 }
@@ -436,7 +438,7 @@ void check_devices() {
   cudaFuncAttributes attributes;
   std::printf("kernel: %s\n", cudaGetErrorName(cudaFuncGetAttributes(&attributes, add_kernel)));
   cudaGetLastError();
-  launch_add(memory, 1);
+  DRML_KERNEL_CALL(empty_kernel, 1, 1, 0, nullptr)();
   std::printf("launch: %s\n", cudaGetErrorName(cudaGetLastError()));
   cudaFree(memory);
 }
