@@ -43,14 +43,13 @@ LAYOUTS = [
     ((257, 1), with_gaps, with_gaps),
     ((2, 3, 5, 3), with_gaps, channels_last),
     # Transpositions in long, high and square tiles, with a second tile at the edge.
-    ((2, 3, 18, 18), row_major, channels_last),
-    ((2, 3, 18, 18), channels_last, row_major),
-    ((1, 33, 3, 11), channels_last, row_major),
-    ((1, 2, 3, 1), row_major, channels_last),
+    pytest.param((2, 3, 18, 18), row_major, channels_last, marks=races),
+    pytest.param((2, 3, 18, 18), channels_last, row_major, marks=races),
+    pytest.param((1, 33, 3, 11), channels_last, row_major, marks=races),
+    pytest.param((1, 2, 3, 1), row_major, channels_last, marks=races),
 ]
 
 
-@races
 @pytest.mark.parametrize("op", ["copy", "add"])
 @pytest.mark.parametrize(("shape", "x_layout", "y_layout"), LAYOUTS)
 def test_copy_and_add(op: str, shape: Shape, x_layout: Layout, y_layout: Layout) -> None:
@@ -58,12 +57,12 @@ def test_copy_and_add(op: str, shape: Shape, x_layout: Layout, y_layout: Layout)
     check(op, Laid(x, x_layout), Laid(y, y_layout), exact=True)
 
 
-@pytest.mark.parametrize(("shape", "layout"), [case[:2] for case in LAYOUTS])
+ELEMENTS = [((1029,), row_major), ((5,), unaligned), ((2, 3, 5, 3), channels_last)]
+
+
+@pytest.mark.parametrize(("shape", "layout"), [*ELEMENTS, ((257, 1), with_gaps)])
 def test_fill(shape: Shape, layout: Layout) -> None:
     check("fill", Laid(random_array(shape, 1), layout), -1.5, exact=True)
-
-
-ELEMENTS = [((1029,), row_major), ((5,), unaligned), ((2, 3, 5, 3), channels_last)]
 
 
 @pytest.mark.parametrize(("shape", "layout"), ELEMENTS)
@@ -94,13 +93,9 @@ def test_relu_and_sigmoid(shape: Shape, layout: Layout) -> None:
     y = Laid(unset(shape), layout)
     for slope in (0.0, 0.1):
         check("relu_forward", x, y, slope)
-        check("relu_forward", x, x, slope)
-        check("relu_backward", x, dy, y, slope)
         check("relu_backward", x, dy, dy, slope)
-    check("sigmoid_forward", x, y)
     check("sigmoid_forward", x, x)
     check("sigmoid_backward", x, dy, y)
-    check("sigmoid_backward", x, dy, dy)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5])
@@ -149,23 +144,12 @@ class Window(NamedTuple):
         return room[0] // self.stride[0] + 1, room[1] // self.stride[1] + 1
 
 
-def check_gradients(
-    op: str, x: Array, weight: Array, dy: Array, bias: Array, attrs: object
-) -> None:
-    """All gradients at once, and each alone."""
-    of_all = unset(x.shape), Laid(weight + 1, row_major), bias + 1
-    for wanted in [(True, True, True), *np.eye(3, dtype=bool)]:
-        gradients = [given if want else None for given, want in zip(of_all, wanted, strict=True)]
-        check(op, x, Laid(weight, row_major), dy, *gradients, attrs)
-
-
-@races
 @pytest.mark.parametrize(
     ("shape", "outputs", "window"),
     [
         ((1, 1, 1, 1), 1, Window()),
         ((2, 4, 3, 5), 6, Window(group=2)),
-        ((3, 4, 7, 6), 2, Window((3, 2), (1, 1), (1, 0), group=2)),
+        pytest.param((3, 4, 5, 4), 2, Window((3, 2), (1, 1), (1, 0), group=2), marks=races),
         # Taps that no place of the output sees a number by, and more numbers than a block.
         ((1, 3, 11, 9), 2, Window((5, 3), (2, 1), (2, 1), (1, 2))),
         ((2, 1, 9, 11), 3, Window((3, 3), (2, 3), (2, 2), (2, 2))),
@@ -176,11 +160,12 @@ def test_convolution(shape: Shape, outputs: int, window: Window) -> None:
     kernel, stride, pad, dilation, group = window
     attrs = _core.ConvolutionAttrs(stride, pad, dilation, group)
     x, bias = random_array(shape, 1), random_array((outputs,), 3)
-    weight = random_array((outputs, shape[1] // group, *kernel), 2)
+    filters = (outputs, shape[1] // group, *kernel)
+    weight, dweight = (Laid(random_array(filters, seed), row_major) for seed in (2, 5))
     dy = random_array((shape[0], outputs, *window.places(shape)), 4)
     for given in (bias, None):
-        check("convolution_forward", x, Laid(weight, row_major), given, unset(dy.shape), attrs)
-    check_gradients("convolution_backward", x, weight, dy, bias, attrs)
+        check("convolution_forward", x, weight, given, unset(dy.shape), attrs)
+    check("convolution_backward", x, weight, dy, unset(shape), dweight, bias + 1, attrs)
 
 
 @pytest.mark.parametrize("size", [32, 40])
@@ -192,7 +177,6 @@ def test_convolution_weight_gradient_in_parts(size: int) -> None:
     check("convolution_backward", x, weight, dy, None, dweight, np.ones(3), attrs)
 
 
-@races
 @pytest.mark.parametrize("transpose", [False, True])
 @pytest.mark.parametrize(("shape", "layout"), SAMPLES)
 def test_inner_product(shape: Shape, layout: Layout, transpose: bool) -> None:
@@ -224,13 +208,11 @@ STATISTICS = [
 def test_batch_norm(shape: Shape, layout: Layout) -> None:
     x, dy = random_array(shape, 1), random_array(shape, 2)
     statistics = [f(axis=(0, 2, 3)[: x.ndim - 1]) for f in (x.mean, x.var)]
-    channels = shape[1:2]
     x, dy, y = (Laid(array, layout) for array in (x, dy, unset(shape)))
-    check("batch_norm_forward", x, unset(channels), unset(channels), y, 1e-5, False)
+    check("batch_norm_forward", x, unset(shape[1:2]), unset(shape[1:2]), y, 1e-5, False)
     check("batch_norm_forward", x, *statistics, x, 1e-5, True)
-    for frozen in (False, True):
-        check("batch_norm_backward", x, *statistics, dy, y, 1e-5, frozen)
-        check("batch_norm_backward", x, *statistics, dy, dy, 1e-5, frozen)
+    check("batch_norm_backward", x, *statistics, dy, dy, 1e-5, False)
+    check("batch_norm_backward", x, *statistics, dy, y, 1e-5, True)
 
 
 @races
@@ -252,7 +234,6 @@ def test_scale(shape: Shape, layout: Layout, axis: int, axes: int) -> None:
     scale, dscale = Laid(scale, channels_last), Laid(scale + 1, channels_last)
     y = Laid(unset(shape), layout)
     for lies in (channels_last, row_major):
-        check("scale_forward", x, scale, Laid(bias, lies), y, axis)
         check("scale_forward", x, scale, Laid(bias, lies), x, axis)
         check("scale_backward", x, scale, dy, dy, dscale, Laid(dbias, lies), axis)
     check("scale_forward", x, scale, None, y, axis)
@@ -339,14 +320,12 @@ def test_region(shape: Shape, grid: Pair, kernel: int, frozen: bool) -> None:
     weight = random_array((count, channels, channels, kernel, kernel), 3) / kernel / channels**0.5
     bias, dbias = (random_array((count, channels), seed) for seed in (4, 5))
     split = x.reshape(*shape[:2], grid[0], shape[2] // grid[0], grid[1], shape[3] // grid[1])
-    mean, variance = (
-        f(axis=(0, 3, 5)).transpose(1, 2, 0).reshape(bias.shape) for f in (split.mean, split.var)
-    )
+    by_channel = [f(axis=(0, 3, 5)).reshape(channels, count) for f in (split.mean, split.var)]
+    mean, variance = (np.array(statistic.T) for statistic in by_channel)
     statistics = (mean, variance) if frozen else (unset(bias.shape), unset(bias.shape))
     attrs = _core.RegionAttrs(grid, kernel // 2, 1e-2, frozen)
     check("region_forward", x, weight, bias, *statistics, unset(shape), attrs)
-    for gradients in [(unset(shape), weight + 1, dbias), (None, None, dbias)]:
-        check("region_backward", x, weight, mean, variance, dy, *gradients, attrs)
+    check("region_backward", x, weight, mean, variance, dy, unset(shape), weight + 1, dbias, attrs)
 
 
 @races
@@ -356,8 +335,8 @@ def test_region(shape: Shape, grid: Pair, kernel: int, frozen: bool) -> None:
     [
         ((1, 1, 1, 1), 1, Window()),
         # Windows that meet, so that dx is added up color by color; padding and groups.
-        ((2, 4, 5, 4), 6, Window((3, 2), (1, 1), (1, 0), group=2)),
-        ((3, 3, 7, 5), 2, Window((3, 3), (2, 3), (1, 2))),
+        ((2, 4, 3, 4), 6, Window((3, 2), (1, 1), (1, 0), group=2)),
+        ((3, 3, 5, 5), 2, Window((3, 3), (2, 3), (1, 2))),
         # One output and one number of a filter more than a block takes.
         ((1, 257, 1, 2), 17, Window()),
         # One image more than a block takes: forward, of dx and of dweight.
@@ -370,13 +349,13 @@ def test_local(shape: Shape, outputs: int, window: Window, bias_per_location: bo
     kernel, stride, pad, _, group = window
     attrs = _core.LocalAttrs(stride, pad, group)
     places = window.places(shape)
-    locations = places[0] * places[1]
     x, dy = random_array(shape, 1), random_array((shape[0], outputs, *places), 4)
-    weight = random_array((locations, outputs, shape[1] // group, *kernel), 2)
-    bias = random_array((locations, outputs) if bias_per_location else (outputs,), 3)
+    biases = (places[0] * places[1], outputs)
+    weight = random_array((*biases, shape[1] // group, *kernel), 2)
+    bias = random_array(biases if bias_per_location else (outputs,), 3)
     for given in (bias, None):
         check("local_forward", x, weight, given, unset(dy.shape), attrs)
-    check_gradients("local_backward", x, weight, dy, bias, attrs)
+    check("local_backward", x, weight, dy, unset(shape), weight + 1, bias + 1, attrs)
 
 
 @races
@@ -386,6 +365,23 @@ def test_local_bias_of_many_locations() -> None:
     dy, attrs = random_array((1, 2, 1, 257), 3), _core.LocalAttrs()
     for shape in [(2,), (257, 2)]:
         check("local_backward", x, weight, dy, None, None, random_array(shape, 4), attrs)
+
+
+@pytest.mark.parametrize("alone", range(3))
+def test_a_gradient_alone(alone: int) -> None:
+    shape = (2, 3, 2, 5)
+    x, dy = random_array(shape, 1), random_array(shape, 2)
+    statistics = np.zeros((1, 3)), np.ones((1, 3))
+    region = _core.RegionAttrs((1, 1), 0, 1e-2, False)
+    for op, filters, more, bias, attrs in [
+        ("convolution_backward", (3, 3, 1, 1), (), (3,), _core.ConvolutionAttrs()),
+        ("local_backward", (10, 3, 3, 1, 1), (), (10, 3), _core.LocalAttrs()),
+        ("region_backward", (1, 3, 3, 1, 1), statistics, (1, 3), region),
+    ]:
+        weight, dweight = (Laid(random_array(filters, seed), row_major) for seed in (3, 4))
+        gradients: list[object] = [None, None, None]
+        gradients[alone] = (unset(shape), dweight, np.ones(bias))[alone]
+        check(op, x, weight, *more, dy, *gradients, attrs)
 
 
 # Softmax, losses and accuracy ---------------------------------------------------------------------
@@ -413,8 +409,6 @@ def test_softmax(shape: Shape, axis: int, layout: Layout) -> None:
     x, dy = (Laid(random_array(shape, seed), layout) for seed in (1, 2))
     y, prob = Laid(unset(shape), layout), Laid(probabilities(shape, axis), layout)
     check("softmax_forward", x, y, axis)
-    check("softmax_forward", x, x, axis)
-    check("softmax_backward", prob, dy, y, axis)
     check("softmax_backward", prob, dy, dy, axis)
 
 
@@ -434,7 +428,7 @@ ATTRS = [
 
 
 @races
-@pytest.mark.parametrize(("shape", "axis", "layout"), [*LINES, ((8193, 1), 1, row_major)])
+@pytest.mark.parametrize(("shape", "axis", "layout"), LINES)
 @pytest.mark.parametrize("attrs", ATTRS)
 def test_softmax_loss(shape: Shape, axis: int, layout: Layout, attrs: object) -> None:
     prob = probabilities(shape, axis)
@@ -444,12 +438,8 @@ def test_softmax_loss(shape: Shape, axis: int, layout: Layout, attrs: object) ->
     check("softmax_loss_backward", laid, label, np.array([0.5]), dx, axis, attrs)
 
 
-# With as many pairs of a prediction and a label as two blocks add up.
-PAIRS = [*SAMPLES, ((8193,), row_major)]
-
-
 @races
-@pytest.mark.parametrize(("shape", "layout"), PAIRS)
+@pytest.mark.parametrize(("shape", "layout"), SAMPLES)
 @pytest.mark.parametrize("attrs", ATTRS)
 def test_sigmoid_cross_entropy_loss(shape: Shape, layout: Layout, attrs: object) -> None:
     x, dx = Laid(random_array(shape, 1), layout), Laid(unset(shape), layout)
@@ -460,7 +450,7 @@ def test_sigmoid_cross_entropy_loss(shape: Shape, layout: Layout, attrs: object)
 
 
 @races
-@pytest.mark.parametrize(("shape", "layout"), PAIRS)
+@pytest.mark.parametrize(("shape", "layout"), SAMPLES)
 @pytest.mark.parametrize("choice", [(-1, 0, 1), (0,)])
 def test_multi_sigmoid_cross_entropy_loss(shape: Shape, layout: Layout, choice: Shape) -> None:
     x, dx = Laid(random_array(shape, 1), layout), Laid(unset(shape), layout)
@@ -470,19 +460,29 @@ def test_multi_sigmoid_cross_entropy_loss(shape: Shape, layout: Layout, choice: 
 
 
 @races
+def test_losses_of_two_blocks() -> None:
+    """More labels than one block counts and adds up."""
+    label = np.random.default_rng(1).integers(0, 2, 8193).astype(float)
+    x, y, attrs = random_array(label.shape, 2), unset((1,)), ATTRS[2]
+    check("softmax_loss_forward", probabilities((8193, 2), 1), label, y, 1, attrs)
+    check("sigmoid_cross_entropy_loss_forward", x, label, y, attrs)
+    check("multi_sigmoid_cross_entropy_loss_forward", x, label, y)
+
+
+@races
 @pytest.mark.parametrize(("top_k", "ignored"), [(1, None), (2, 0)])
 @pytest.mark.parametrize(("shape", "axis", "layout"), LINES)
 def test_accuracy(shape: Shape, axis: int, layout: Layout, top_k: int, ignored: int | None) -> None:
     """Many scores are equal."""
     x, label = Laid(np.round(random_array(shape, 1)), layout), classes_of(shape, axis)
-    y, attributes = unset((1,)), (top_k, axis, ignored)
-    for per_class in (unset((shape[axis],)), None):
-        check("accuracy_forward", x, label, y, per_class, *attributes, exact=True)
+    y, per_class = unset((1,)), unset((shape[axis],)) if ignored is None else None
+    check("accuracy_forward", x, label, y, per_class, top_k, axis, ignored, exact=True)
 
 
 @races
-@pytest.mark.parametrize("wrong", [999, 0.5, -2, np.nan])
-@pytest.mark.parametrize("shape", [(3, 2), (257, 2), (2, 129)])
+@pytest.mark.parametrize(
+    ("shape", "wrong"), [((3, 2), 999), ((257, 2), 0.5), ((2, 129), -2), ((1, 1), np.nan)]
+)
 def test_wrong_labels(shape: Shape, wrong: float) -> None:
     """All threads report theirs; the report of the first is raised."""
     x, y, dy, dx = random_array(shape, 1), unset((1,)), np.array([0.5]), unset(shape)
