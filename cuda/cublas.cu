@@ -13,6 +13,7 @@
 #include "convolution_shape.h"
 #include "cuda/context.h"
 #include "cuda/im2col_kernel.cuh"
+#include "cuda/rows.h"
 #include "inner_product_shape.h"
 #include "ops.h"
 
@@ -52,11 +53,6 @@ void multiply(Context& context, int64_t m, int64_t n, int64_t k, const Input& a,
                                   a.next, &beta, c.data, size(c.row), c.next, size(batch)),
         "cublasSgemmStridedBatched");
   }
-}
-
-// sum += the sum of the rows.
-void add_rows(Context& context, int64_t rows, int64_t length, const float* x, float* sum) {
-  DRML_LAUNCH(context, add_rows_kernel, blocks_for(length), kBlock, 0, rows, length, x, sum);
 }
 
 // Blocks along an axis of a grid that has to stay under 2^16.

@@ -116,16 +116,6 @@ __global__ void plane_sums_kernel(int64_t planes, int length, const float* __res
   }
 }
 
-// sum += the sum of the rows, in their order: one thread for one column.
-__global__ void add_rows_kernel(int64_t rows, int64_t length, const float* __restrict__ x,
-                                float* __restrict__ sum) {
-  DRML_GRID_LOOP(i, length) {
-    float total = 0;
-    for (int64_t row = 0; row < rows; ++row) total += x[row * length + i];
-    sum[i] += total;
-  }
-}
-
 #ifdef __CUDACC_RTC__
 template __global__ void fill_bias_kernel<true>(int64_t, int, int, const float* __restrict__,
                                                 float* __restrict__);

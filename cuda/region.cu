@@ -5,6 +5,7 @@
 
 #include "cuda/context.h"
 #include "cuda/region_kernel.cuh"
+#include "cuda/rows.h"
 #include "ops.h"
 #include "region_shape.h"
 
@@ -171,8 +172,7 @@ void cuda::region_backward(const Tensor& x, const Tensor& weight, const Tensor& 
                   kCorrelateThreads, 0, correlate, x.data(), mean.data(), variance.data(),
                   dy.data(), parts);
     });
-    DRML_LAUNCH(context, region_add_parts_kernel, blocks_for(part_size), kBlock, 0, part_size,
-                correlate.parts, parts, dweight->data());
+    add_rows(context, correlate.parts, part_size, parts, dweight->data());
   }
   if (dbias != nullptr) {
     DRML_LAUNCH(context, region_bias_gradient_kernel, work.plane_blocks, work.plane_threads, 0, g,

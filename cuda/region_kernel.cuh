@@ -592,16 +592,6 @@ __global__ void __launch_bounds__(kCorrelateThreads, kKernel > 3 ? 1 : 2)
   }
 }
 
-// A thread adds the parts of one weight's gradient, in order.
-__global__ void region_add_parts_kernel(int64_t weights, int count, const float* __restrict__ parts,
-                                        float* __restrict__ dweight) {
-  DRML_GRID_LOOP(i, weights) {
-    float total = 0;
-    for (int part = 0; part < count; ++part) total += parts[part * weights + i];
-    dweight[i] += total;
-  }
-}
-
 // A block sums dy over one channel of one patch.
 __global__ void region_bias_gradient_kernel(RegionGeometry g, const float* __restrict__ dy,
                                             float* __restrict__ dbias) {
