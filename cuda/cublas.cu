@@ -270,7 +270,7 @@ void cuda::convolution_backward(const Tensor& x, const Tensor& weight, const Ten
                                 const ConvolutionAttrs& attrs) {
   const char* op = "convolution_backward";
   const ConvolutionShape s = convolution_shape(op, x, weight, dbias, dy, attrs);
-  check_convolution_gradients(op, x, weight, dx, dweight);
+  check_window_gradients(op, x, weight, dx, dweight);
   if (s.images == 0) return;
   Context& context = Context::of(x);
   const int64_t step = images_at_a_time(s);

@@ -104,7 +104,7 @@ void cuda::local_backward(const Tensor& x, const Tensor& weight, const Tensor& d
                           const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs) {
   const char* op = "local_backward";
   const LocalShape s = make_local_shape(op, x, weight, dbias, dy, attrs);
-  check_local_gradients(op, x, weight, dx, dweight);
+  check_window_gradients(op, x, weight, dx, dweight);
   const LocalMap map = make_map(op, s);
   if (s.images == 0) return;
   Context& context = Context::of(x);

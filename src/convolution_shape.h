@@ -8,6 +8,7 @@
 #include "layout.h"
 #include "parameter.h"
 #include "tensor.h"
+#include "window_shape.h"
 
 namespace drml {
 
@@ -45,25 +46,13 @@ inline ConvolutionShape make_convolution_shape(const char* op, const Tensor& x,
                ", pad ", attrs.pad[i], " and dilation ", attrs.dilation[i],
                " need to be positive (pad may be 0)");
     const int64_t reach = attrs.dilation[i] * (w[i + 2] - 1) + 1;
-    const int64_t room = x.shape()[i + 2] + 2 * attrs.pad[i] - reach;
-    DRML_CHECK(room >= 0, op, ": weight ", to_string(w), " reaches beyond x ", to_string(x.shape()),
-               " with pad ", attrs.pad[i]);
-    y_shape[i + 2] = room / step + 1;
+    const auto axis = static_cast<int64_t>(i) + 2;
+    y_shape[i + 2] = count_windows(op, x, weight, axis, reach, step, attrs.pad[i]);
   }
-  DRML_CHECK(y.shape() == y_shape, op, ": y needs shape ", to_string(y_shape), ", got ",
-             to_string(y.shape()));
+  check_y_shape(op, y, y_shape);
   if (bias != nullptr) check_parameter(op, "bias", *bias, {w[0]});
   return {x.dim(0),     x.dim(1),     w[0],      {x.dim(2), x.dim(3)}, {y_shape[2], y_shape[3]},
           {w[2], w[3]}, attrs.stride, attrs.pad, attrs.dilation,       group};
-}
-
-inline void check_convolution_gradients(const char* op, const Tensor& x, const Tensor& weight,
-                                        const Tensor* dx, const Tensor* dweight) {
-  if (dweight != nullptr) check_parameter(op, "dweight", *dweight, weight.shape());
-  if (dx == nullptr) return;
-  check_map(op, "dx", *dx);
-  DRML_CHECK(dx->shape() == x.shape(), op, ": dx needs shape ", to_string(x.shape()), ", got ",
-             to_string(dx->shape()));
 }
 
 }  // namespace drml

@@ -9,6 +9,7 @@
 #include "layout.h"
 #include "parameter.h"
 #include "tensor.h"
+#include "window_shape.h"
 
 namespace drml {
 
@@ -42,13 +43,10 @@ inline LocalShape make_local_shape(const char* op, const Tensor& x, const Tensor
     const int64_t step = attrs.stride[i];
     DRML_CHECK(step > 0 && attrs.pad[i] >= 0, op, ": stride ", step, " and pad ", attrs.pad[i],
                " need to be positive (pad may be 0)");
-    const int64_t room = x.shape()[i + 2] + 2 * attrs.pad[i] - w[i + 3];
-    DRML_CHECK(room >= 0, op, ": weight ", to_string(w), " reaches beyond x ", to_string(x.shape()),
-               " with pad ", attrs.pad[i]);
-    y_shape[i + 2] = room / step + 1;
+    const auto axis = static_cast<int64_t>(i) + 2;
+    y_shape[i + 2] = count_windows(op, x, weight, axis, w[i + 3], step, attrs.pad[i]);
   }
-  DRML_CHECK(y.shape() == y_shape, op, ": y needs shape ", to_string(y_shape), ", got ",
-             to_string(y.shape()));
+  check_y_shape(op, y, y_shape);
   const int64_t locations = y_shape[2] * y_shape[3];
   DRML_CHECK(w[0] == locations, op, ": weight ", to_string(w), " is for ", w[0], " location(s), y ",
              to_string(y_shape), " has ", locations);
@@ -59,15 +57,6 @@ inline LocalShape make_local_shape(const char* op, const Tensor& x, const Tensor
   return {
       x.dim(0),     x.dim(1),  w[1],  {x.dim(2), x.dim(3)}, {y_shape[2], y_shape[3]}, {w[3], w[4]},
       attrs.stride, attrs.pad, group, bias_per_location};
-}
-
-inline void check_local_gradients(const char* op, const Tensor& x, const Tensor& weight,
-                                  const Tensor* dx, const Tensor* dweight) {
-  if (dweight != nullptr) check_parameter(op, "dweight", *dweight, weight.shape());
-  if (dx == nullptr) return;
-  check_map(op, "dx", *dx);
-  DRML_CHECK(dx->shape() == x.shape(), op, ": dx needs shape ", to_string(x.shape()), ", got ",
-             to_string(dx->shape()));
 }
 
 // The locations in tiles, colored as a checkerboard of two colors each way is: the windows of one

@@ -276,7 +276,7 @@ void cpu::local_backward(const Tensor& x, const Tensor& weight, const Tensor& dy
                          const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs) {
   const char* op = "local_backward";
   const LocalShape s = make_local_shape(op, x, weight, dbias, dy, attrs);
-  check_local_gradients(op, x, weight, dx, dweight);
+  check_window_gradients(op, x, weight, dx, dweight);
   if (s.images == 0) return;
   const LocalKernels& kernel = kernels();
   const LocalTiles tiles = make_local_tiles(s);

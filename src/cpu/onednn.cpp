@@ -328,7 +328,7 @@ void cpu::convolution_backward(const Tensor& x, const Tensor& weight, const Tens
                                const ConvolutionAttrs& attrs) {
   const char* op = "convolution_backward";
   ConvolutionGeometry g = make_geometry(op, x, weight, dbias, dy, attrs);
-  check_convolution_gradients(op, x, weight, dx, dweight);
+  check_window_gradients(op, x, weight, dx, dweight);
   if (x.size() == 0) return;
   guarded(op, x, weight, [&] {
     if (dx != nullptr) {
