@@ -2,7 +2,6 @@
 #include "cuda/broadcast.h"
 #include "cuda/context.h"
 #include "cuda/scale_kernel.cuh"
-#include "elements.h"
 #include "ops.h"
 #include "scale_shape.h"
 
@@ -44,8 +43,7 @@ void add_sums(const char* op, const Tensor& x, const Tensor& parameter, const Te
 void cuda::scale_forward(const Tensor& x, const Tensor& scale, const Tensor* bias, const Tensor& y,
                          int64_t axis) {
   const char* op = "scale_forward";
-  check_scale_shapes(op, x, scale, bias, axis);
-  check_same_layout(op, x, y);
+  check_scale_forward(op, x, scale, bias, y, axis);
   if (x.size() == 0) return;
   const bool together = bias == nullptr || bias->same_layout(scale);
   scale_and_add(op, x, scale, &scale, together ? bias : nullptr, y, axis);
@@ -55,10 +53,7 @@ void cuda::scale_forward(const Tensor& x, const Tensor& scale, const Tensor* bia
 void cuda::scale_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor* dx,
                           const Tensor* dscale, const Tensor* dbias, int64_t axis) {
   const char* op = "scale_backward";
-  check_scale_shapes(op, x, scale, dbias, axis);
-  check_same_layout(op, x, dy);
-  if (dx != nullptr) check_same_layout(op, x, *dx);
-  if (dscale != nullptr) check_same_layout(op, scale, *dscale);
+  check_scale_backward(op, x, scale, dy, dx, dscale, dbias, axis);
   if (x.size() == 0) return;
   // The sums come first: dx may be the memory of dy.
   const bool together = dbias == nullptr || dbias->same_layout(scale);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "check.h"
+#include "elements.h"
 #include "tensor.h"
 
 namespace drml {
@@ -20,6 +21,22 @@ inline void check_scale_shapes(const char* op, const Tensor& x, const Tensor& sc
              to_string(scale.shape()), " must lie row-major or channels-last in memory");
   DRML_CHECK(bias == nullptr || bias->shape() == scale.shape(), op,
              ": bias needs the shape of scale, ", to_string(scale.shape()));
+}
+
+inline void check_scale_forward(const char* op, const Tensor& x, const Tensor& scale,
+                                const Tensor* bias, const Tensor& y, int64_t axis) {
+  check_scale_shapes(op, x, scale, bias, axis);
+  check_same_layout(op, x, y);
+}
+
+// dx, dscale and dbias may be null.
+inline void check_scale_backward(const char* op, const Tensor& x, const Tensor& scale,
+                                 const Tensor& dy, const Tensor* dx, const Tensor* dscale,
+                                 const Tensor* dbias, int64_t axis) {
+  check_scale_shapes(op, x, scale, dbias, axis);
+  check_same_layout(op, x, dy);
+  if (dx != nullptr) check_same_layout(op, x, *dx);
+  if (dscale != nullptr) check_same_layout(op, scale, *dscale);
 }
 
 }  // namespace drml

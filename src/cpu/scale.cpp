@@ -26,8 +26,7 @@ void add_to(const Tensor& sum, const std::vector<double>& terms) {
 void cpu::scale_forward(const Tensor& x, const Tensor& scale, const Tensor* bias, const Tensor& y,
                         int64_t axis) {
   const char* op = "scale_forward";
-  check_scale_shapes(op, x, scale, bias, axis);
-  check_same_layout(op, x, y);
+  check_scale_forward(op, x, scale, bias, y, axis);
   if (x.size() == 0) return;
   const Broadcast broadcast(x, scale, axis);
   if (bias == nullptr) return multiply(broadcast, x, scale, y);
@@ -46,10 +45,7 @@ void cpu::scale_forward(const Tensor& x, const Tensor& scale, const Tensor* bias
 void cpu::scale_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor* dx,
                          const Tensor* dscale, const Tensor* dbias, int64_t axis) {
   const char* op = "scale_backward";
-  check_scale_shapes(op, x, scale, dbias, axis);
-  check_same_layout(op, x, dy);
-  if (dx != nullptr) check_same_layout(op, x, *dx);
-  if (dscale != nullptr) check_same_layout(op, scale, *dscale);
+  check_scale_backward(op, x, scale, dy, dx, dscale, dbias, axis);
   if (x.size() == 0) return;
   const Broadcast broadcast(x, scale, axis);
   if (dscale != nullptr || dbias != nullptr) {
