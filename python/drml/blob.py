@@ -17,6 +17,102 @@ Array = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
 
 
+class _Half:
+    """The value or the gradient of a blob: memory made when first touched, or that of another half.
+
+    Args:
+        shape, channels_last, device: as the blob's.
+        fill: writes the initial numbers, zeros if there is none.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        channels_last: bool,
+        device: str,
+        fill: Callable[[Array], None] | None = None,
+    ) -> None:
+        self._shape = shape
+        self._channels_last = channels_last
+        self._device = device
+        self._fill = fill
+        self._tensor: Tensor | None = None
+        self._mirror: HostMirror | None = None
+        self._owner: _Half | None = None
+
+    def reshape(self, shape: Shape) -> None:
+        """Takes a new shape and drops the memory."""
+        self._shape = shape
+        self._drop()
+
+    def _drop(self) -> None:
+        self._tensor = self._mirror = None
+
+    def share(self, owner: _Half) -> None:
+        """Lies in the memory of another half from now on."""
+        self._owner = owner
+        self._drop()
+
+    def use(self, tensor: Tensor) -> None:
+        """Lies in a given tensor from now on."""
+        self._owner = None
+        self._drop()
+        self._tensor = tensor
+
+    @property
+    def exists(self) -> bool:
+        return self._tensor is not None if self._owner is None else self._owner.exists
+
+    @property
+    def is_shared(self) -> bool:
+        return self._owner is not None
+
+    @property
+    def tensor(self) -> Tensor:
+        """What kernels see; what the host has written is there."""
+        if self._owner is not None:
+            tensor = self._owner.tensor
+            return tensor if tensor.shape == self._shape else tensor.view(self._shape)
+        if self._mirror is not None:
+            self._mirror.give_back()
+        return self._make()
+
+    def _make(self) -> Tensor:
+        if self._tensor is None:
+            channels_last = self._channels_last and len(self._shape) == 4
+            self._tensor = Tensor(self._shape, channels_last=channels_last, device=self._device)
+            if self._fill is not None and is_cuda(self._device):
+                values = np.zeros(self._shape, np.float32)
+                self._fill(values)
+                self._tensor.set(values)
+            elif self._fill is not None:
+                self._fill(self._tensor.numpy())
+        return self._tensor
+
+    def _open_mirror(self) -> HostMirror:
+        if self._mirror is None:
+            self._mirror = HostMirror(self._make())
+        return self._mirror
+
+    def lend(self) -> Array:
+        """A writable array: a view, or on CUDA a copy that goes back."""
+        if not is_cuda(self._device):
+            return self.tensor.numpy()
+        if self._owner is not None:
+            return self._owner.lend().reshape(self._shape)
+        return self._open_mirror().lend()
+
+    def read(self) -> Array:
+        """An array to be read: a view that cannot be written, or on CUDA a copy."""
+        if not is_cuda(self._device):
+            view = self.tensor.numpy()
+            view.flags.writeable = False
+            return view
+        if self._owner is not None:
+            return self._owner.read().reshape(self._shape)
+        return self._open_mirror().read()
+
+
 class Blob:
     """A float32 array of `shape` and its gradient, both allocated when first touched.
 
@@ -49,155 +145,82 @@ class Blob:
         self.shape: Shape = tuple(int(size) for size in shape)
         self.device = full_name(device or default_device())
         self._channels_last = channels_last and not is_cuda(self.device)
-        self._initialize = fill
-        self._value: Tensor | None = None
-        self._grad: Tensor | None = None
-        self._value_owner: Blob | None = None
-        self._grad_owner: Blob | None = None
-        self._value_mirror: HostMirror | None = None
-        self._grad_mirror: HostMirror | None = None
+        self._value = _Half(self.shape, self._channels_last, self.device, fill)
+        self._grad = _Half(self.shape, self._channels_last, self.device)
 
     def reshape(self, *shape: int) -> None:
         """Gives the blob a shape; a new one drops value and gradient."""
         if tuple(shape) != self.shape:
             self.shape = tuple(int(size) for size in shape)
-            self._value = self._value_mirror = None
-            self._grad = self._grad_mirror = None
-
-    def _allocate(self) -> Tensor:
-        channels_last = self._channels_last and len(self.shape) == 4
-        return Tensor(self.shape, channels_last=channels_last, device=self.device)
-
-    def _as_own_shape(self, tensor: Tensor) -> Tensor:
-        return tensor if tensor.shape == self.shape else tensor.view(self.shape)
-
-    def _make_value(self) -> Tensor:
-        if self._value is None:
-            self._value = self._allocate()
-            if self._initialize is not None:
-                if is_cuda(self.device):
-                    values = np.zeros(self.shape, np.float32)
-                    self._initialize(values)
-                    self._value.set(values)
-                else:
-                    self._initialize(self._value.numpy())
-        return self._value
-
-    def _make_grad(self) -> Tensor:
-        if self._grad is None:
-            self._grad = self._allocate()
-        return self._grad
+            self._value.reshape(self.shape)
+            self._grad.reshape(self.shape)
 
     @property
     def value(self) -> Tensor:
         """The value as the kernels see it; zeros, or what `fill` writes, until it is set."""
-        if self._value_owner is not None:
-            return self._as_own_shape(self._value_owner.value)
-        if self._value_mirror is not None:
-            self._value_mirror.give_back()
-        return self._make_value()
+        return self._value.tensor
 
     @property
     def grad(self) -> Tensor:
         """The gradient of the loss with respect to the value, as the kernels see it."""
-        if self._grad_owner is not None:
-            return self._as_own_shape(self._grad_owner.grad)
-        if self._grad_mirror is not None:
-            self._grad_mirror.give_back()
-        return self._make_grad()
-
-    def _mirror_of_value(self) -> HostMirror:
-        if self._value_mirror is None:
-            self._value_mirror = HostMirror(self._make_value())
-        return self._value_mirror
-
-    def _mirror_of_grad(self) -> HostMirror:
-        if self._grad_mirror is None:
-            self._grad_mirror = HostMirror(self._make_grad())
-        return self._grad_mirror
+        return self._grad.tensor
 
     @property
     def data(self) -> Array:
         """The value as a writable NumPy array of `shape`: a view; on CUDA a copy that goes back."""
-        if not is_cuda(self.device):
-            return self.value.numpy()
-        if self._value_owner is not None:
-            return self._value_owner.data.reshape(self.shape)
-        return self._mirror_of_value().lend()
+        return self._value.lend()
 
     @data.setter
     def data(self, array: npt.ArrayLike) -> None:
-        if is_cuda(self.device):
-            self.value.set(np.asarray(array))
-        else:
-            self.data[...] = np.asarray(array)
+        self.value.set(np.asarray(array))
 
     @property
     def diff(self) -> Array:
         """The gradient as a writable NumPy array of `shape`, as `data`."""
-        if not is_cuda(self.device):
-            return self.grad.numpy()
-        if self._grad_owner is not None:
-            return self._grad_owner.diff.reshape(self.shape)
-        return self._mirror_of_grad().lend()
+        return self._grad.lend()
 
     @diff.setter
     def diff(self, array: npt.ArrayLike) -> None:
-        if is_cuda(self.device):
-            self.grad.set(np.asarray(array))
-        else:
-            self.diff[...] = np.asarray(array)
+        self.grad.set(np.asarray(array))
 
     def read_data(self) -> Array:
         """The value to be read: a view that cannot be written, or on CUDA a copy."""
-        if not is_cuda(self.device):
-            return _read_only(self.value.numpy())
-        if self._value_owner is not None:
-            return self._value_owner.read_data().reshape(self.shape)
-        return self._mirror_of_value().read()
+        return self._value.read()
 
     def read_diff(self) -> Array:
         """The gradient to be read, as `read_data`."""
-        if not is_cuda(self.device):
-            return _read_only(self.grad.numpy())
-        if self._grad_owner is not None:
-            return self._grad_owner.read_diff().reshape(self.shape)
-        return self._mirror_of_grad().read()
+        return self._grad.read()
 
     @property
     def has_value(self) -> bool:
         """Whether memory holds a value already."""
-        owner = self._value_owner
-        return self._value is not None if owner is None else owner.has_value
+        return self._value.exists
 
     @property
     def has_grad(self) -> bool:
         """Whether memory holds a gradient already."""
-        owner = self._grad_owner
-        return self._grad is not None if owner is None else owner.has_grad
+        return self._grad.exists
 
     @property
     def shares_value(self) -> bool:
         """Whether the value lies in another blob's memory."""
-        return self._value_owner is not None
+        return self._value.is_shared
 
     @property
     def shares_grad(self) -> bool:
         """Whether the gradient lies in another blob's memory."""
-        return self._grad_owner is not None
+        return self._grad.is_shared
 
     def share_data(self, other: Blob) -> None:
         """Makes this blob's value the value of `other`, in the same memory, from now on.
 
         A shape of its own is a view of as many numbers in row-major order.
         """
-        self._value_owner = other
-        self._value = self._value_mirror = None
+        self._value.share(other._value)
 
     def share_diff(self, other: Blob) -> None:
         """Makes this blob's gradient the gradient of `other`, in the same memory, from now on."""
-        self._grad_owner = other
-        self._grad = self._grad_mirror = None
+        self._grad.share(other._grad)
 
     def use_data(self, array: object) -> None:
         """Makes the memory of a foreign array, which DLPack shares, hold the value from now on.
@@ -209,13 +232,11 @@ class Blob:
         Raises:
             ValueError: shape, device, type or memory layout are not the blob's.
         """
-        self._value = self._foreign(array)
-        self._value_owner = self._value_mirror = None
+        self._value.use(self._foreign(array))
 
     def use_diff(self, array: object) -> None:
         """Makes the memory of a foreign array hold the gradient from now on, see `use_data`."""
-        self._grad = self._foreign(array)
-        self._grad_owner = self._grad_mirror = None
+        self._grad.use(self._foreign(array))
 
     def _foreign(self, array: object) -> Tensor:
         tensor = from_dlpack(array)
@@ -323,8 +344,3 @@ class Blob:
 
     def __repr__(self) -> str:
         return f"Blob({self.name!r}, {self.shape})"
-
-
-def _read_only(view: Array) -> Array:
-    view.flags.writeable = False
-    return view
