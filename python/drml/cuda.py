@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drml import _core
-from drml.device import cuda_is_built
 
 
 @dataclass(frozen=True)
@@ -26,18 +25,18 @@ class DeviceInfo:
 
 def is_built() -> bool:
     """Whether this build of drml has the CUDA backend, whatever the machine has."""
-    return cuda_is_built()
+    return hasattr(_core, "cuda_device_count")
 
 
 def device_count() -> int:
     """How many CUDA devices nets can run on; 0 without the backend, a driver or a device."""
-    count: int = _core.cuda_device_count() if cuda_is_built() else 0
+    count: int = _core.cuda_device_count() if is_built() else 0
     return count
 
 
 def why_unavailable() -> str:
     """In a few words why there is no device; '' where there is one."""
-    if not cuda_is_built():
+    if not is_built():
         return "not built"
     reason: str = _core.cuda_why_unavailable()
     return reason
@@ -49,7 +48,7 @@ def device_info(index: int = 0) -> DeviceInfo:
     Raises:
         ValueError: there is no such device, or this build has no code for it.
     """
-    if not cuda_is_built():
+    if not is_built():
         raise ValueError("this build of drml has no CUDA backend")
     info = _core.cuda_device_info(index)
     return DeviceInfo(info.name, (info.major, info.minor), info.total_bytes, info.free_bytes)

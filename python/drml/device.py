@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from drml import _core
+from drml import cuda
 from drml.errors import UsageError
 from drml.locate import nearest
 
@@ -41,19 +41,14 @@ def check_device(device: str) -> str:
     if match is None:
         hint = nearest(device.lower(), ("cpu", "cuda")) or "; known are 'cpu' and 'cuda[:n]'"
         raise UsageError(f"unknown device {device[:80]!r}{hint}")
-    if not cuda_is_built():
+    if not cuda.is_built():
         raise UsageError(
             f"device '{device}': this build of drml has no CUDA backend; "
             "README tells how to build it, 'cpu' runs everywhere"
         )
     index = int(match[1] or 0)
     try:
-        _core.cuda_device_info(index)
+        cuda.device_info(index)
     except (ValueError, RuntimeError, MemoryError) as error:
         raise UsageError(str(error)) from error
     return f"cuda:{index}"
-
-
-def cuda_is_built() -> bool:
-    """Whether this build has the CUDA backend, whatever the machine has."""
-    return hasattr(_core, "cuda_device_count")
