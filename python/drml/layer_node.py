@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from drml import _core
@@ -68,6 +69,12 @@ class LayerNode:
             raise
         except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
             raise self.error(cause) from cause
+
+    def set_loss_gradients(self, given: Container[str] = ()) -> None:
+        """Makes loss_weight the gradient of each loss; tops named in `given` keep theirs."""
+        for name, weight, top in zip(self.top_names, self.loss_weights, self.top, strict=True):
+            if weight and name not in given:
+                _core.fill(top.grad, weight)
 
     def backward(self) -> None:
         """Computes the gradients of bottoms and parameters that are wanted."""

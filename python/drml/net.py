@@ -296,9 +296,7 @@ class Net:
             self._check_shape("blob", name, value)
             blob.diff = value
         for node in reversed(self.layers[first : last + 1]):
-            for name, weight, top in zip(node.top_names, node.loss_weights, node.top, strict=True):
-                if weight and name not in top_diffs:
-                    _core.fill(top.grad, weight)
+            node.set_loss_gradients(given=top_diffs)
             if node.need_backward:
                 node.backward()
         computed = [name for name in self.inputs if self.blobs[name].has_grad]

@@ -18,7 +18,6 @@ import numpy as np
 from drml import _core
 from drml.blob import Blob
 from drml.device import is_cuda
-from drml.layer_node import LayerNode
 from drml.net import Net
 from drml.summary import batch_size_of
 
@@ -145,7 +144,7 @@ class _Timer:
             if self._train:
                 for node in reversed(self._net.layers):
                     if node.need_backward:
-                        _set_loss_gradient(node)
+                        node.set_loss_gradients()
                         node.backward()
                 self._update()
         return self._clock() - start
@@ -156,7 +155,7 @@ class _Timer:
             if not node.need_backward:
                 continue
             before = clock()
-            _set_loss_gradient(node)
+            node.set_loss_gradients()
             node.backward()
             self.backward[index] += clock() - before
 
@@ -173,12 +172,6 @@ class _Timer:
         self.forward[:] = 0
         self.backward[:] = 0
         self.update = 0
-
-
-def _set_loss_gradient(node: LayerNode) -> None:
-    for weight, top in zip(node.loss_weights, node.top, strict=True):
-        if weight:
-            _core.fill(top.grad, weight)
 
 
 def can_train(net: Net) -> bool:
