@@ -149,6 +149,15 @@ class LayerRunner:
         self.layer.backward(self.top, propagate_down or [True] * len(self.bottom), self.bottom)
         return [blob.diff.copy() for blob in self.bottom]
 
+    def forward_backward(
+        self, *dys: npt.ArrayLike, propagate_down: list[bool] | None = None
+    ) -> list[Array]:
+        """Tops, bottom gradients and parameter gradients, the last from zero on."""
+        for blob in self.layer.blobs:
+            blob.clear_diff()
+        tops = self.forward()
+        return [*tops, *self.backward(*dys, propagate_down=propagate_down), *self.param_diffs()]
+
     def param_diffs(self) -> list[Array]:
         return [blob.diff.copy() for blob in self.layer.blobs]
 
@@ -180,6 +189,13 @@ def check_layer(
         assert np.array_equal(dx, again)
     for got, wanted in zip(runner.param_diffs(), param_diffs, strict=False):
         assert relative_error(got, 2 * np.asarray(wanted)) < tolerance
+
+
+def check_repeats(run: Callable[[], Sequence[npt.ArrayLike]]) -> None:
+    """Checks that ten calls of `run` give the same bits."""
+    first, *others = ([np.asarray(array).tobytes() for array in run()] for _ in range(10))
+    for again in others:
+        assert again == first
 
 
 def check_under(isa: str, file: str, tests: str) -> None:

@@ -13,6 +13,7 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    check_repeats,
     empty,
     random_array,
     relative_error,
@@ -196,16 +197,7 @@ def test_results_repeat() -> None:
     x, dy = random_array((5, 6, 27, 26), 1), random_array((5, 4, 14, 13), 2)
     runner = LayerRunner(text(4, (3, 3), (2, 2), (1, 1), group=2), [x])
     runner.set_params(random_array((4, 3, 3, 3), 3), random_array((4,), 4))
-
-    def run() -> list[Array]:
-        for blob in runner.layer.blobs:
-            blob.clear_diff()
-        return [*runner.forward(), *runner.backward(dy), *runner.param_diffs()]
-
-    first = run()
-    for _ in range(9):
-        for again, wanted in zip(run(), first, strict=True):
-            assert np.array_equal(again, wanted)
+    check_repeats(lambda: runner.forward_backward(dy))
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 60, 70), (5, 6, 9, 8)])

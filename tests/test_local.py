@@ -16,6 +16,7 @@ from layer_testing import (
     LayerRunner,
     central_differences,
     check_layer,
+    check_repeats,
     check_under,
     empty,
     random_array,
@@ -210,16 +211,7 @@ def test_results_repeat(bias: str) -> None:
     x = random_array((5, 4, 9, 8), 1)
     runner = make_runner(x, bias)
     dy = random_array(runner.top[0].shape, 2)
-
-    def run() -> list[Array]:
-        for blob in runner.layer.blobs:
-            blob.clear_diff()
-        return [*runner.forward(), *runner.backward(dy), *runner.param_diffs()]
-
-    first = run()
-    for _ in range(9):
-        for again, wanted in zip(run(), first, strict=True):
-            assert np.array_equal(again, wanted)
+    check_repeats(lambda: runner.forward_backward(dy))
 
 
 @pytest.mark.cpu_only

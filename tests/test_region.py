@@ -12,6 +12,7 @@ from layer_testing import (
     Array,
     LayerRunner,
     central_differences,
+    check_repeats,
     check_under,
     empty,
     relative_error,
@@ -224,18 +225,17 @@ def test_results_repeat_bit_for_bit() -> None:
     grid = (3, 2)
     a = draw(5, 9, (21, 14), grid, 3, seed=2)
     attrs = _core.RegionAttrs(grid=grid, pad=1, eps=EPS, frozen=False)
-    results = []
-    for _ in range(10):
+
+    def run() -> list[Array]:
         t = {name: tensor(array) for name, array in a.items()}
         y, dx, dweight, dbias = (empty(a[name].shape) for name in ("x", "x", "weight", "bias"))
         _core.region_forward(t["x"], t["weight"], t["bias"], t["mean"], t["variance"], y, attrs)
         _core.region_backward(
             t["x"], t["weight"], t["mean"], t["variance"], t["dy"], dx, dweight, dbias, attrs
         )
-        results.append([r.get() for r in (t["mean"], t["variance"], y, dx, dweight, dbias)])
-    for repeated in results[1:]:
-        for first, again in zip(results[0], repeated, strict=True):
-            assert np.array_equal(first, again)
+        return [r.get() for r in (t["mean"], t["variance"], y, dx, dweight, dbias)]
+
+    check_repeats(run)
 
 
 def test_an_empty_batch_changes_nothing() -> None:
