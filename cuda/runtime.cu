@@ -81,8 +81,8 @@ Slot& slot(int index) {
   return (*slots)[static_cast<size_t>(index)];
 }
 
-// Throws unless the device is there and runs this build's code; makes it current.
-void open(int index) {
+// Throws unless the device is there.
+void check_index(int index) {
   std::string why;
   const int count = device_count(&why);
   const std::string name = device_name(Device{true, index});
@@ -91,6 +91,12 @@ void open(int index) {
              count == 1 ? "is 1 CUDA device, cuda:0"
                         : "are " + std::to_string(count) +
                               " CUDA devices, cuda:0 to cuda:" + std::to_string(count - 1));
+}
+
+// Throws unless the device is there and runs this build's code; makes it current.
+void open(int index) {
+  check_index(index);
+  const std::string name = device_name(Device{true, index});
   cudaError_t status = cudaSetDevice(index);
   cudaFuncAttributes attributes;
   if (status == cudaSuccess) status = cudaFuncGetAttributes(&attributes, probe_kernel);
@@ -143,7 +149,7 @@ DeviceInfo device_info(int index) {
 
 Guard::Guard(const Device& device) {
   DRML_CHECK(device.cuda, "device 'cpu' is no CUDA device");
-  DRML_CHECK(device.index < kMaxDevices, "device '", device_name(device), "' does not exist");
+  if (device.index >= kMaxDevices) check_index(device.index);  // which throws
   Slot& entry = slot(device.index);
   {
     const std::lock_guard<std::mutex> lock(entry.mutex);
