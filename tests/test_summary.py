@@ -25,6 +25,22 @@ DRML_LAYERS = {
     "fc9": 8_390_656,
     "output": 24_588,
 }
+CONVNET_LAYERS = DRML_LAYERS | {"region2": None}
+LCN_LAYERS = CONVNET_LAYERS | {
+    "conv5": 66**2 * 16 * 8 * 8 * 16 + 16,
+    "conv6": 31**2 * 16 * 6 * 6 * 16 + 16,
+    "conv7": 27**2 * 16 * 5 * 5 * 16 + 16,
+}
+ALEXNET_LAYERS = {
+    "conv1": 96 * 3 * 11 * 11 + 96,
+    "conv2": 256 * 48 * 5 * 5 + 256,
+    "conv3": 384 * 256 * 3 * 3 + 384,
+    "conv4": 384 * 192 * 3 * 3 + 384,
+    "conv5": 256 * 192 * 3 * 3 + 256,
+    "fc6": 256 * 6 * 6 * 4096 + 4096,
+    "fc7": 4096 * 4096 + 4096,
+    "output": 4096 * 12 + 12,
+}
 
 
 @pytest.fixture
@@ -35,17 +51,18 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("name", "learned", "layers"),
     [
-        ("drml.prototxt", 56_863_436, DRML_LAYERS),
-        ("drml_deploy.prototxt", 56_863_436, DRML_LAYERS),
-        ("convnet.prototxt", 56_271_564, DRML_LAYERS | {"region2": None}),
-        ("convnet_deploy.prototxt", 56_271_564, DRML_LAYERS | {"region2": None}),
+        ("drml", 56_863_436, DRML_LAYERS),
+        ("convnet", 56_271_564, CONVNET_LAYERS),
+        ("alexnet", 56_917_388, ALEXNET_LAYERS),
+        ("lcn", 141_130_444, LCN_LAYERS),
     ],
 )
+@pytest.mark.parametrize("form", ["", "_deploy"])
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_counts_of_the_papers_nets(
-    name: str, learned: int, layers: dict[str, int | None], phase: str
+    name: str, learned: int, layers: dict[str, int | None], form: str, phase: str
 ) -> None:
-    with synthetic_net(ROOT / "prototxt" / name, phase) as net:
+    with synthetic_net(ROOT / "prototxt" / f"{name}{form}.prototxt", phase) as net:
         summary = summarize(net)
     assert summary.learned == learned
     counted = {layer.name: layer.learned for layer in summary.layers if layer.learned}
