@@ -52,17 +52,18 @@ void add_dx(cuda::Context& context, const LocalShape& s, const cuda::LocalMap& m
                 "cudaMemsetAsync");
   const LocalTiles tiles = make_local_tiles(s);
   const int image_tiles = parts(s.images, cuda::kLocalImages);
-  const int depth_tiles = static_cast<int>(s.group) * number_tiles(s);
+  const int channel_tiles =
+      static_cast<int>(s.group) * parts(map.group_channels, cuda::local_tile_channels(map));
   for (int64_t color = 0; color < LocalTiles::kColors; ++color) {
     const cuda::LocalTileGrid grid{static_cast<int>(tiles.across(color)),
                                    static_cast<int>(tiles.size[0]), static_cast<int>(tiles.size[1]),
                                    static_cast<int>(tiles.row_parity(color)),
                                    static_cast<int>(tiles.column_parity(color))};
-    const int64_t blocks = tiles.down(color) * tiles.across(color) * depth_tiles * image_tiles;
+    const int64_t blocks = tiles.down(color) * tiles.across(color) * channel_tiles * image_tiles;
     if (blocks == 0) continue;
     DRML_LAUNCH(context, cuda::local_dx_kernel, static_cast<unsigned>(blocks),
-                cuda::kLocalBackwardThreads, 0, map, grid, depth_tiles, image_tiles, weight.data(),
-                dy.data(), dx.data());
+                cuda::kLocalBackwardThreads, 0, map, grid, channel_tiles, image_tiles,
+                weight.data(), dy.data(), dx.data());
   }
 }
 

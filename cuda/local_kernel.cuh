@@ -21,7 +21,7 @@ struct LocalMap {
   int group_channels;
   int group_outputs;
 
-  __device__ int taps() const { return kernel_h * kernel_w; }
+  __host__ __device__ int taps() const { return kernel_h * kernel_w; }
   __device__ int depth() const { return group_channels * taps(); }  // numbers of a filter
   __device__ int64_t image_size() const { return static_cast<int64_t>(channels) * rows * columns; }
   __device__ int64_t filter(int location, int output) const {
@@ -165,80 +165,92 @@ struct LocalTileGrid {
   int row_parity, column_parity;
 };
 
+// Channels of x that a block of dx does. All that is added to a channel within a tile comes from
+// one block, so no filter is cut within a channel.
+__host__ __device__ inline int local_tile_channels(const LocalMap& map) {
+  return map.taps() < kLocalTileNumbers ? kLocalTileNumbers / map.taps() : 1;
+}
+
 // Adds to dx what the locations of the tiles of one color give, whose windows in other tiles do not
-// meet. A block does one tile, location after location, for 256 numbers of the filters of a group
-// and 16 images; a thread two of the numbers.
+// meet. A block does some channels of one tile for 16 images: 256 numbers of the filters at a time,
+// location after location; a thread two of the numbers.
 __global__ void __launch_bounds__(kLocalBackwardThreads)
-    local_dx_kernel(LocalMap map, LocalTileGrid grid, int number_tiles, int image_tiles,
+    local_dx_kernel(LocalMap map, LocalTileGrid grid, int channel_tiles, int image_tiles,
                     const float* __restrict__ weight, const float* __restrict__ dy, float* dx) {
   __shared__ float4 gradients[kLocalOutputs][kLocalImages / 4];
 
   const int first_image = static_cast<int>(blockIdx.x % image_tiles) * kLocalImages;
-  const int number_tile = static_cast<int>(blockIdx.x / image_tiles % number_tiles);
-  const int tile = static_cast<int>(blockIdx.x / image_tiles / number_tiles);
-  const int depth = map.depth();
-  const int tiles_of_group = (depth + kLocalTileNumbers - 1) / kLocalTileNumbers;
-  const int group = number_tile / tiles_of_group;
+  const int channel_tile = static_cast<int>(blockIdx.x / image_tiles % channel_tiles);
+  const int tile = static_cast<int>(blockIdx.x / image_tiles / channel_tiles);
+  const int tile_channels = local_tile_channels(map);
+  const int tiles_of_group = (map.group_channels + tile_channels - 1) / tile_channels;
+  const int group = channel_tile / tiles_of_group;
+  const int first_channel = channel_tile % tiles_of_group * tile_channels;
+  const int end_channel = local_minimum(first_channel + tile_channels, map.group_channels);
+  const int end_number = end_channel * map.taps();
   const int first_row = (tile / grid.across * 2 + grid.row_parity) * grid.rows;
   const int first_column = (tile % grid.across * 2 + grid.column_parity) * grid.columns;
   const int end_row = local_minimum(first_row + grid.rows, map.locations / map.out_columns);
   const int end_column = local_minimum(first_column + grid.columns, map.out_columns);
 
-  const int first_number = number_tile % tiles_of_group * kLocalTileNumbers + threadIdx.x;
-  const int numbers[kLocalNumbers] = {first_number, first_number + kLocalBackwardThreads};
-  const LocalTap taps[kLocalNumbers] = {LocalTap(map, group, numbers[0]),
-                                        LocalTap(map, group, numbers[1])};
-  for (int row = first_row; row < end_row; ++row) {
-    for (int column = first_column; column < end_column; ++column) {
-      const int location = row * map.out_columns + column;
-      float sum[kLocalNumbers][kLocalImages];
+  for (int first_number = first_channel * map.taps(); first_number < end_number;
+       first_number += kLocalTileNumbers) {
+    const int number = first_number + threadIdx.x;
+    const int numbers[kLocalNumbers] = {number, number + kLocalBackwardThreads};
+    const LocalTap taps[kLocalNumbers] = {LocalTap(map, group, numbers[0]),
+                                          LocalTap(map, group, numbers[1])};
+    for (int row = first_row; row < end_row; ++row) {
+      for (int column = first_column; column < end_column; ++column) {
+        const int location = row * map.out_columns + column;
+        float sum[kLocalNumbers][kLocalImages];
 #pragma unroll
-      for (int j = 0; j < kLocalNumbers; ++j) {
+        for (int j = 0; j < kLocalNumbers; ++j) {
 #pragma unroll
-        for (int i = 0; i < kLocalImages; ++i) sum[j][i] = 0;
-      }
-      for (int first = 0; first < map.group_outputs; first += kLocalOutputs) {
-        const int outputs = local_minimum(kLocalOutputs, map.group_outputs - first);
-        const int first_output = group * map.group_outputs + first;
-        // Nobody reads gradients, or adds to dx for the location before, from here on.
-        __syncthreads();
-        for (int i = threadIdx.x; i < kLocalOutputs * kLocalImages; i += kLocalBackwardThreads) {
-          const int k = i / kLocalImages;
-          const int image = first_image + i % kLocalImages;
-          reinterpret_cast<float*>(gradients[k])[i % kLocalImages] =
-              k < outputs && image < map.images ? dy[map.out(image, first_output + k, location)]
-                                                : 0;
+          for (int i = 0; i < kLocalImages; ++i) sum[j][i] = 0;
         }
-        __syncthreads();
-        const float* filter = weight + map.filter(location, first_output);
-#pragma unroll 4
-        for (int k = 0; k < outputs; ++k, filter += depth) {
-          float w[kLocalNumbers];
-#pragma unroll
-          for (int j = 0; j < kLocalNumbers; ++j) {
-            w[j] = numbers[j] < depth ? filter[numbers[j]] : 0;
+        for (int first = 0; first < map.group_outputs; first += kLocalOutputs) {
+          const int outputs = local_minimum(kLocalOutputs, map.group_outputs - first);
+          const int first_output = group * map.group_outputs + first;
+          // Nobody reads gradients, or adds to dx for the location before, from here on.
+          __syncthreads();
+          for (int i = threadIdx.x; i < kLocalOutputs * kLocalImages; i += kLocalBackwardThreads) {
+            const int k = i / kLocalImages;
+            const int image = first_image + i % kLocalImages;
+            reinterpret_cast<float*>(gradients[k])[i % kLocalImages] =
+                k < outputs && image < map.images ? dy[map.out(image, first_output + k, location)]
+                                                  : 0;
           }
-#pragma unroll
-          for (int quad = 0; quad < kLocalImages / 4; ++quad) {
-            const float4 g = gradients[k][quad];
+          __syncthreads();
+          const float* filter = weight + map.filter(location, first_output);
+#pragma unroll 4
+          for (int k = 0; k < outputs; ++k, filter += map.depth()) {
+            float w[kLocalNumbers];
 #pragma unroll
             for (int j = 0; j < kLocalNumbers; ++j) {
-              sum[j][quad * 4] += w[j] * g.x;
-              sum[j][quad * 4 + 1] += w[j] * g.y;
-              sum[j][quad * 4 + 2] += w[j] * g.z;
-              sum[j][quad * 4 + 3] += w[j] * g.w;
+              w[j] = numbers[j] < end_number ? filter[numbers[j]] : 0;
+            }
+#pragma unroll
+            for (int quad = 0; quad < kLocalImages / 4; ++quad) {
+              const float4 g = gradients[k][quad];
+#pragma unroll
+              for (int j = 0; j < kLocalNumbers; ++j) {
+                sum[j][quad * 4] += w[j] * g.x;
+                sum[j][quad * 4 + 1] += w[j] * g.y;
+                sum[j][quad * 4 + 2] += w[j] * g.z;
+                sum[j][quad * 4 + 3] += w[j] * g.w;
+              }
             }
           }
         }
-      }
 #pragma unroll
-      for (int j = 0; j < kLocalNumbers; ++j) {
-        const int offset = numbers[j] < depth ? taps[j].offset(map, row, column) : -1;
-        if (offset < 0) continue;
+        for (int j = 0; j < kLocalNumbers; ++j) {
+          const int offset = numbers[j] < end_number ? taps[j].offset(map, row, column) : -1;
+          if (offset < 0) continue;
 #pragma unroll
-        for (int i = 0; i < kLocalImages; ++i) {
-          if (first_image + i < map.images) {
-            dx[(first_image + i) * map.image_size() + offset] += sum[j][i];
+          for (int i = 0; i < kLocalImages; ++i) {
+            if (first_image + i < map.images) {
+              dx[(first_image + i) * map.image_size() + offset] += sum[j][i];
+            }
           }
         }
       }

@@ -213,6 +213,14 @@ def test_results_repeat(bias: str) -> None:
     check_repeats(lambda: runner.forward_backward(dy))
 
 
+def test_results_repeat_for_long_filters() -> None:
+    """Filters of 288 numbers, which on CUDA are more than a block takes at a time."""
+    runner = LayerRunner(text(3, (6, 6), bias="none"), [random_array((2, 8, 9, 9), 1)])
+    runner.set_params(random_array((16, 3, 8, 6, 6), 3))
+    dy = random_array(runner.top[0].shape, 2)
+    check_repeats(lambda: runner.forward_backward(dy))
+
+
 @pytest.mark.cpu_only
 def test_results_do_not_depend_on_threads() -> None:
     x = random_array((5, 4, 19, 18), 1)

@@ -339,6 +339,9 @@ def test_region(shape: Shape, grid: Pair, kernel: int, frozen: bool) -> None:
         ((3, 3, 5, 5), 2, Window((3, 3), (2, 3), (1, 2))),
         # One output and one number of a filter more than a block takes.
         ((1, 257, 1, 2), 17, Window()),
+        # Numbers of one channel before and after the 256th of a filter; more of them than 256.
+        ((1, 8, 7, 7), 1, Window((6, 6))),
+        ((1, 2, 18, 17), 1, Window((17, 16))),
         # One image more than a block takes: forward, of dx and of dweight.
         ((33, 2, 1, 1), 1, Window()),
         ((65, 1, 2, 1), 3, Window((2, 1))),
