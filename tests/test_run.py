@@ -271,6 +271,38 @@ def test_an_interrupt_ends_in_one_line(small: Path) -> None:
     assert error == "drml: error: interrupted\n"
 
 
+def test_an_interrupt_inside_a_callback_is_not_lost(small: Path) -> None:
+    text = """
+import signal, sys, time, weakref
+from drml import run
+from drml.commands import summary
+
+class Target:
+    pass
+
+def interrupted_in_a_callback(args):
+    target = Target()
+    watch = weakref.ref(target, lambda _: signal.raise_signal(signal.SIGINT))
+    del target
+    time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+summary.run = interrupted_in_a_callback
+sys.argv = ["drml", "summary", "train.prototxt"]
+run.entry()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=small,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "drml: error: interrupted\n")
+
+
 # Any words at all ---------------------------------------------------------------------------------
 
 WORDS = st.one_of(

@@ -13,7 +13,9 @@ import importlib
 import io
 import os
 import pkgutil
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> NoReturn:
     """The program: `main`, then the end of the process with its exit status."""
+    sys.unraisablehook = _repeat_interrupt
     status = main()
     if status == EXIT_INTERRUPT:
         # Where the interrupt passed through an exec() of text, as imports have them, CPython would
@@ -89,6 +92,14 @@ def entry() -> NoReturn:
                 stream.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _repeat_interrupt(unraisable: sys.UnraisableHookArgs) -> None:
+    """Interrupts again where the interrupt met a callback, such as an import's, and was dropped."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT]).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _dispatch(words: list[str]) -> int:
