@@ -136,11 +136,10 @@ void cuda::axpby(float alpha, const Tensor& x, float beta, const Tensor& y) {
 }
 
 void cuda::divide(const Tensor& x, const Tensor& divisor, const Tensor& y) {
-  check_divide(x, divisor, y);
+  const int64_t length = check_divide(x, divisor, y);
   const int64_t n = x.size();
   if (n == 0) return;
-  Context& context = Context::of(x);
-  DRML_LAUNCH(context, divide_kernel, blocks_for((n + 3) / 4), kBlock, 0, n, x.data(),
+  DRML_LAUNCH(Context::of(x), divide_kernel, blocks_for(n), kBlock, 0, n, length, x.data(),
               divisor.data(), y.data());
 }
 

@@ -103,10 +103,14 @@ __global__ void transpose_kernel(Transposition g, const float* x, float* y, F f)
   }
 }
 
-// One thread computes four elements at a time; y may be x.
-__global__ void divide_kernel(int64_t n, const float* x, const float* divisor, float* y) {
-  const float by = *divisor;
-  for_each_element(n, [=](float in, float& out) { out = by == 0 ? 0 : in / by; }, x, y);
+// `length` elements in a row have one divisor. One thread computes one element, and comes round
+// again; y may be x.
+__global__ void divide_kernel(int64_t n, int64_t length, const float* x,
+                              const float* __restrict__ divisor, float* y) {
+  DRML_GRID_LOOP(i, n) {
+    const float by = divisor[i / length];
+    y[i] = by == 0 ? 0 : x[i] / by;
+  }
 }
 
 // What an element of x adds to a sum.

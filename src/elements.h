@@ -24,10 +24,16 @@ inline void check_same_layout(const char* op, const Tensor& x, const Tensor& y) 
              " lie differently in memory");
 }
 
-inline void check_divide(const Tensor& x, const Tensor& divisor, const Tensor& y) {
+// Returns how many numbers of x in a row have one divisor.
+inline int64_t check_divide(const Tensor& x, const Tensor& divisor, const Tensor& y) {
   check_same_layout("divide", x, y);
-  DRML_CHECK(divisor.size() == 1, "divide: divisor needs one number, got shape ",
-             to_string(divisor.shape()));
+  if (divisor.size() == 1) return x.size();
+  DRML_CHECK(divisor.ndim() == 1 && x.ndim() > 0 && divisor.dim(0) == x.dim(0),
+             "divide: divisor needs one number, or one for each index of axis 0 of x ",
+             to_string(x.shape()), ", got shape ", to_string(divisor.shape()));
+  DRML_CHECK(x.is_row_major() && divisor.is_row_major(),
+             "divide: with a divisor per index of axis 0, tensors need to lie row-major in memory");
+  return x.size() == 0 ? 0 : x.size() / x.dim(0);
 }
 
 // Where in memory the element lies that is number `index` in the order of the axes.

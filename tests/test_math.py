@@ -182,6 +182,15 @@ def test_divide(shape: tuple[int, ...], make: Maker, in_place: bool) -> None:
         assert relative_error(target.get(), wanted) < 1e-6
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 5), (3, 2, 1029)])
+def test_divide_by_a_number_per_index(shape: tuple[int, ...]) -> None:
+    x, divisor = random_array(shape, 1), np.array([4.0, 0.0, -0.3])
+    target = filled(row_major, np.full(shape, np.nan))
+    _core.divide(filled(row_major, x), tensor(divisor), target)
+    wanted = x / np.float32([4, np.inf, -0.3]).reshape(3, *[1] * (len(shape) - 1))
+    assert relative_error(target.get(), wanted) < 1e-6
+
+
 @pytest.mark.parametrize("make", [row_major, channels_last])
 @pytest.mark.parametrize("shape", [*SHAPES, (0, 3), (1_000_003,)])
 def test_reductions(shape: tuple[int, ...], make: Maker) -> None:
@@ -259,8 +268,10 @@ def test_what_does_not_fit_is_named() -> None:
             op(a, b)
     with pytest.raises(ValueError, match=r"axpby: tensors of shapes \(2, 3\) and \(3, 2\)"):
         _core.axpby(1.0, a, 0.0, b)
-    with pytest.raises(ValueError, match=r"divide: divisor needs one number, got shape \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"axis 0 of x \(2, 3\), got shape \(3, 2\)"):
         _core.divide(a, b, a)
+    with pytest.raises(ValueError, match=r"axis 0 of x \(2, 3\), got shape \(3,\)"):
+        _core.divide(a, empty((3,)), a)
     with pytest.raises(ValueError, match=r"sgd_update: tensors of shapes \(2, 3\) and \(3, 2\)"):
         _core.sgd_update(a, b, a, 0.1, 0.9, 0.0, False)
     shape = (2, 3, 4, 5)

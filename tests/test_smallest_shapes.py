@@ -72,6 +72,8 @@ def test_what_the_solver_computes(shape: Shape, layout: Layout) -> None:
     check("axpby", 2.0, x, 0.0, Laid(unset(shape), layout))
     for divisor in (3.0, 0.0):
         check("divide", x, np.array([divisor]), Laid(unset(shape), layout))
+    if layout is row_major:
+        check("divide", x, random_array(shape[:1], 4), Laid(unset(shape), layout))
     for l1 in (False, True):
         check("sgd_update", x, y, z, 0.1, 0.9, 0.5, l1)
 

@@ -73,9 +73,14 @@ void cpu::axpby(float alpha, const Tensor& x, float beta, const Tensor& y) {
 }
 
 void cpu::divide(const Tensor& x, const Tensor& divisor, const Tensor& y) {
-  check_divide(x, divisor, y);
-  const float by = *divisor.data();
-  for_each_pair(x, y, [by](float a, float& b) { b = by == 0 ? 0 : a / by; });
+  const int64_t length = check_divide(x, divisor, y);
+  const float* px = x.data();
+  const float* by = divisor.data();
+  float* py = y.data();
+  for_each_index(x.size(), [=](int64_t i) {
+    const float divided_by = by[i / length];
+    py[i] = divided_by == 0 ? 0 : px[i] / divided_by;
+  });
 }
 
 double cpu::sum_squares(const Tensor& x) {
