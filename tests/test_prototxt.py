@@ -273,6 +273,7 @@ def test_with_layers_copies() -> None:
 class Convolution:
     type = "Convolution"
     param_field = "convolution_param"
+    remark = ""
     supported = frozenset({"num_output", "transform_param.mirror"})
     hints = frozenset({"engine"})
 
@@ -327,6 +328,7 @@ def test_transformation_in_the_wrong_message_is_refused() -> None:
     class Data:
         type = "Data"
         param_field = "data_param"
+        remark = ""
         supported = frozenset({"source", "transform_param.mirror"})
         hints: frozenset[str] = frozenset()
 

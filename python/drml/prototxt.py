@@ -293,8 +293,8 @@ def check_layer_fields(source: LayerSource, layer_class: type[Layer]) -> list[st
     of another message are written with its name, as in `transform_param.mirror`.
 
     Returns:
-        Notes, one line each, on fields that change nothing: hints for Caffe's engines, and messages
-        that this type of layer does not read.
+        Notes, one line each: the type's remark, and fields that change nothing, which are hints for
+        Caffe's engines and messages that this type of layer does not read.
 
     Raises:
         PrototxtError: a field that the layer does not support, with its line.
@@ -302,7 +302,7 @@ def check_layer_fields(source: LayerSource, layer_class: type[Layer]) -> list[st
     own = layer_class.param_field
     supported = _by_message(layer_class.supported, own)
     hints = _by_message(layer_class.hints, own)
-    notes = []
+    notes = [layer_class.remark] if layer_class.remark else []
     for field, value in source.param.ListFields():
         name = field.name
         if name in _NET_FIELDS:

@@ -76,6 +76,7 @@ class Layer:
         is_loss: whether the first top is a loss (loss_weight 1 unless the file says otherwise).
         is_data: whether the tops come from outside the net.
         in_place: whether a top may be the same blob as a bottom.
+        remark: what users of a net with such a layer should know; told once among the net's notes.
     """
 
     type: ClassVar[str]
@@ -87,6 +88,7 @@ class Layer:
     is_loss: ClassVar[bool] = False
     is_data: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
+    remark: ClassVar[str] = ""
 
     def __init__(self, param: pb.LayerParameter, source: Source, context: Context) -> None:
         self.layer_param = param

@@ -30,7 +30,7 @@ class BatchNorm(Layer):
             raise self.error("bottom needs one axis or more")
         if not self.param.eps >= 0:
             raise self.error(
-                f"eps must be 0 or more, not {self.param.eps:g}", "batch_norm_param.eps"
+                f"eps must be 0 or more, not {self.param.eps:g}", f"{self.param_field}.eps"
             )
         self.statistics = RunningStatistics(self, (self._channels(bottom[0]),))
         self._input = Blob(f"{self.name}/input", device=self.context.device)
