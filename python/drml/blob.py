@@ -39,6 +39,7 @@ class _Half:
         self._tensor: Tensor | None = None
         self._mirror: HostMirror | None = None
         self._owner: _Half | None = None
+        self._row: int | None = None  # which index of the owner's axis 0, if not all of it
 
     def reshape(self, shape: Shape) -> None:
         """Takes a new shape and drops the memory."""
@@ -48,9 +49,9 @@ class _Half:
     def _drop(self) -> None:
         self._tensor = self._mirror = None
 
-    def share(self, owner: _Half) -> None:
-        """Lies in the memory of another half from now on."""
-        self._owner = owner
+    def share(self, owner: _Half, row: int | None = None) -> None:
+        """Lies in the memory of another half, or of one index of its axis 0, from now on."""
+        self._owner, self._row = owner, row
         self._drop()
 
     def use(self, tensor: Tensor) -> None:
@@ -72,6 +73,8 @@ class _Half:
         """What kernels see; what the host has written is there."""
         if self._owner is not None:
             tensor = self._owner.tensor
+            if self._row is not None:
+                tensor = tensor.narrow(0, self._row, 1)
             return tensor if tensor.shape == self._shape else tensor.view(self._shape)
         if self._mirror is not None:
             self._mirror.give_back()
@@ -99,7 +102,7 @@ class _Half:
         if not is_cuda(self._device):
             return self.tensor.numpy()
         if self._owner is not None:
-            return self._owner.lend().reshape(self._shape)
+            return self._part(self._owner.lend())
         return self._open_mirror().lend()
 
     def read(self) -> Array:
@@ -109,8 +112,12 @@ class _Half:
             view.flags.writeable = False
             return view
         if self._owner is not None:
-            return self._owner.read().reshape(self._shape)
+            return self._part(self._owner.read())
         return self._open_mirror().read()
+
+    def _part(self, array: Array) -> Array:
+        """The part of the owner's array that is this half."""
+        return (array if self._row is None else array[self._row]).reshape(self._shape)
 
 
 class Blob:
@@ -221,6 +228,14 @@ class Blob:
     def share_diff(self, other: Blob) -> None:
         """Makes this blob's gradient the gradient of `other`, in the same memory, from now on."""
         self._grad.share(other._grad)
+
+    def share_row(self, other: Blob, row: int) -> None:
+        """Makes value and gradient those of one index of axis 0 of `other`, from now on.
+
+        `other` lies in row-major order, as parameters do.
+        """
+        self._value.share(other._value, row)
+        self._grad.share(other._grad, row)
 
     def use_data(self, array: object) -> None:
         """Makes the memory of a foreign array, which DLPack shares, hold the value from now on.

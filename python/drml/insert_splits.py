@@ -24,7 +24,7 @@ def insert_splits(net_file: NetFile) -> NetFile:
     Raises:
         NetError: a bottom that no layer makes, or a top that two layers make; file, line and layer.
     """
-    readers, sources_of = _count_readers(net_file)
+    readers, sources_of = count_readers(net_file)
     layers: list[LayerSource] = []
     producers: dict[str, LayerSource] = {}
     used: Counter[Top] = Counter()
@@ -53,8 +53,12 @@ def insert_splits(net_file: NetFile) -> NetFile:
     return net_file.with_layers(layers)
 
 
-def _count_readers(net_file: NetFile) -> tuple[Counter[Top], dict[tuple[int, int], Top]]:
-    """How often every top is read, and which top every bottom (layer, position) is."""
+def count_readers(net_file: NetFile) -> tuple[Counter[Top], dict[tuple[int, int], Top]]:
+    """How often every top is read, and which top every bottom (layer, position) is.
+
+    Raises:
+        NetError: a bottom that no layer makes.
+    """
     newest: dict[str, Top] = {}
     readers: Counter[Top] = Counter()
     sources_of: dict[tuple[int, int], Top] = {}

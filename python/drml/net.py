@@ -24,6 +24,8 @@ from drml.device import check_device, default_device, is_cuda
 from drml.errors import NetError, WeightsError
 from drml.fillers import Fill
 from drml.filter import filter_net
+from drml.fuse_regions import RegionSource, fuse_regions
+from drml.fused_region import FusedRegion
 from drml.insert_splits import insert_splits
 from drml.layer_node import LayerNode
 from drml.layers import Layer, find, known_types
@@ -49,6 +51,8 @@ class Net:
         threads: background threads of each data layer.
         synthetic_data: replaces data layers by random inputs of the shapes that the file states, so
             that a net can be looked at and timed without its data.
+        fuse: runs region layers that are written in the authors' long form, Box to Eltwise, as one
+            layer each (see drml.fuse_regions); False: as written.
 
     Attributes:
         name: the net's name in the file.
@@ -77,6 +81,7 @@ class Net:
         device: str | None = None,
         threads: int = 2,
         synthetic_data: bool = False,
+        fuse: bool = True,
     ) -> None:
         file = net if isinstance(net, NetFile) else read_net(net)
         self.path = file.path
@@ -101,6 +106,8 @@ class Net:
             file = filter_net(file, phase, level, stages)
             if synthetic_data:
                 file, self._input_fills = replace_data_layers(file, self._context)
+            if fuse:
+                file, self.notes = fuse_regions(file)
             file = insert_splits(file)
             self._build(file)
             if weights is not None:
@@ -124,21 +131,20 @@ class Net:
         self.outputs = list(unread)
         self.learnable: list[Param] = table.params
         self.layer_dict = OrderedDict((node.name, node) for node in self.layers)
-        self.params = OrderedDict(
-            (node.name, node.layer.blobs) for node in self.layers if node.layer.blobs
-        )
+        self.params = OrderedDict((param.name, blobs) for param, blobs in self._members() if blobs)
         plan_backward(self.layers, force=file.message.force_backward)
 
     def _connect(self, source: LayerSource, unread: OrderedDict[str, None]) -> LayerNode:
         """Makes a layer and finds or makes its blobs."""
         param = source.param
-        layer_class = find(param.type)
+        layer_class = FusedRegion if isinstance(source, RegionSource) else find(param.type)
         if layer_class is None:
             raise NetError(
                 f"{source.where('type')}: layer '{param.name}': unknown layer type '{param.type}'"
                 f"{nearest(param.type, known_types())}"
             )
-        self.notes += check_layer_fields(source, layer_class)
+        new = check_layer_fields(source, layer_class)
+        self.notes += [note for note in new if note not in self.notes]
         layer = layer_class(param, source, self._context)
         bottom_names, top_names = list(param.bottom), list(param.top)
         if layer.is_loss and not top_names:
@@ -378,24 +384,32 @@ class Net:
         if missing:
             self.notes.append(f"{what}: without weights, left as they were: {_some(list(missing))}")
 
+    def _members(self) -> list[tuple[pb.LayerParameter, list[Blob]]]:
+        return [member for node in self.layers for member in node.layer.members()]
+
     def save(self, path: Path_, *, write_diff: bool = False) -> None:
         """Writes the parameters to a .caffemodel that stock Caffe reads.
 
         Raises:
             WeightsError: the file cannot be written; an older one is untouched.
         """
-        nodes = [(node.layer.layer_param, node.layer.blobs) for node in self.layers]
-        values = [(param, [blob.read_data() for blob in blobs]) for param, blobs in nodes]
-        diffs = [[blob.read_diff() for blob in blobs] for _, blobs in nodes] if write_diff else None
+        members = self._members()
+        values = [(param, [blob.read_data() for blob in blobs]) for param, blobs in members]
+        diffs = (
+            [[blob.read_diff() for blob in blobs] for _, blobs in members] if write_diff else None
+        )
         write_layers(path, self.name, values, diffs)
 
     def to_proto(self, write_diff: bool = False) -> pb.NetParameter:
-        """The layers as they run here, splits included, with their parameters."""
+        """The layers as they run here, splits included, with their parameters.
+
+        In place of a fused layer there are those that it stands for.
+        """
         message = pb.NetParameter(name=self.name)
-        for node in self.layers:
+        for param, blobs in self._members():
             layer = message.layer.add()
-            layer.CopyFrom(node.layer.layer_param)
-            for blob in node.layer.blobs:
+            layer.CopyFrom(param)
+            for blob in blobs:
                 diff = blob.read_diff() if write_diff else None
                 layer.blobs.append(array_to_blob(blob.read_data(), diff))
         return message

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,7 +85,7 @@ class LayerSource:
 
     def replaced(self, param: pb.LayerParameter) -> LayerSource:
         """Another layer that errors place where this one is written."""
-        return LayerSource(param, self.path, self.place)
+        return replace(self, param=param)
 
     def label(self, field_path: str = "") -> str:
         """How errors begin: `net.prototxt:12: layer 'conv4' (Convolution)`."""
@@ -127,7 +127,11 @@ class NetFile:
             else:
                 setattr(message, field.name, value)
         message.layer.extend(source.param for source in layers)
-        return NetFile(message, self.path, [source.place for source in layers], self._place)
+        file = NetFile(message, self.path, [source.place for source in layers], self._place)
+        file.layers = [
+            source.replaced(param) for source, param in zip(layers, message.layer, strict=True)
+        ]
+        return file
 
 
 class SolverFile:

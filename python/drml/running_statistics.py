@@ -25,9 +25,10 @@ class RunningStatistics:
     Args:
         layer: the layer that normalizes.
         shape: shape of mean and variance.
+        factors: how many numbers the factor has, one for each index of axis 0 if not one for all.
     """
 
-    def __init__(self, layer: Layer, shape: Sequence[int]) -> None:
+    def __init__(self, layer: Layer, shape: Sequence[int], *, factors: int = 1) -> None:
         param = layer.param
         self.eps = float(param.eps)
         self.fraction = float(param.moving_average_fraction)
@@ -39,13 +40,13 @@ class RunningStatistics:
         first = len(layer.blobs)
         self._mean = layer.add_param(shape)
         self._variance = layer.add_param(shape)
-        self._factor = layer.add_param((1,))
+        self._factor = layer.add_param((factors,))
         for index in range(first, first + 3):
             self._forbid_learning(layer, index)
         device = layer.context.device
         self._used_mean = Tensor(tuple(shape), device=device)
         self._used_variance = Tensor(tuple(shape), device=device)
-        self._one = Tensor((1,), device=device)
+        self._one = Tensor((factors,), device=device)
         fill(self._one, 1)
 
     @staticmethod

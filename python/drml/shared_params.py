@@ -42,21 +42,25 @@ class ParamTable:
         Raises:
             NetError: more ParamSpecs than blobs, or sharing that contradicts the owner.
         """
-        specs = layer.layer_param.param
-        if len(specs) > len(layer.blobs):
+        for param, blobs in layer.members():
+            self._add(layer, param, blobs)
+
+    def _add(self, layer: Layer, layer_param: pb.LayerParameter, blobs: list[Blob]) -> None:
+        specs = layer_param.param
+        if len(specs) > len(blobs):
             raise layer.error(
-                f"param is given {len(specs)} times, but the layer has {len(layer.blobs)} "
+                f"param is given {len(specs)} times, but the layer has {len(blobs)} "
                 "parameter blobs",
-                f"param[{len(layer.blobs)}]",
+                f"param[{len(blobs)}]",
             )
-        for index, blob in enumerate(layer.blobs):
+        for index, blob in enumerate(blobs):
             spec = specs[index] if index < len(specs) else pb.ParamSpec()
             owner = self._owners.get(spec.name) if spec.name else None
             if owner is not None:
                 self._share(layer, index, blob, spec, owner)
                 continue
             param = Param(
-                f"{layer.name}/{index}",
+                f"{layer_param.name}/{index}",
                 blob,
                 spec.lr_mult,
                 spec.decay_mult,

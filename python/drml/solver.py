@@ -49,6 +49,7 @@ class SGDSolver:
         log: where log lines and metrics go; None: lines to stderr.
         edit_net: gets the definition of every net and its phase, and returns the one to build; to
             exchange data sources.
+        fuse: as drml.net.Net's.
 
     Attributes:
         net: the train net.
@@ -71,6 +72,7 @@ class SGDSolver:
         seed: int | None = None,
         log: RunLog | None = None,
         edit_net: Callable[[NetFile, int], NetFile] | None = None,
+        fuse: bool = True,
     ) -> None:
         self.file = solver if isinstance(solver, SolverFile) else read_solver(os.fspath(solver))
         self.param: pb.SolverParameter = self.file.message
@@ -81,6 +83,7 @@ class SGDSolver:
         self.snapshot_prefix = snapshot_prefix(self.file)
         self._device = choose_device(self.file, device)
         self._threads = threads
+        self._fuse = fuse
         self._sources = [train_source(self.file), *all_test_sources(self.file)]
         if edit_net is not None:
             self._sources = [
@@ -137,6 +140,7 @@ class SGDSolver:
             seed=self.seed,
             device=self._device,
             threads=self._threads,
+            fuse=self._fuse,
         )
         self._nets.append(net)
         for note in net.notes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drml.errors import SolverError
+from drml.layers import Layer
 from drml.net import Net
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import NetFile, SolverFile, read_net
@@ -119,17 +120,34 @@ def share_trained_layers(net: Net, source: Net) -> None:
     """Makes layers of `net` share the parameters of `source`'s layers of the same name.
 
     Raises:
-        SolverError: a layer's parameters differ in number or shape.
+        SolverError: a layer's parameters differ in number or shape, or it is part of a fused layer
+            in one net only.
     """
-    for name, blobs in net.params.items():
-        trained = source.params.get(name)
-        if trained is None:
+    trained = {node.name: node.layer for node in source.layers if node.layer.blobs}
+    shared: set[str] = set()
+    for node in net.layers:
+        layer = trained.get(node.name)
+        if layer is None or not node.layer.blobs:
             continue
-        shapes, others = [b.shape for b in blobs], [b.shape for b in trained]
-        if shapes != others:
+        names = [param.name for param, _ in node.layer.members()]
+        if names != [param.name for param, _ in layer.members()]:
+            continue
+        _share(node.layer, layer)
+        shared.update(names)
+    for name in net.params:
+        if name in source.params and name not in shared:
             raise SolverError(
-                f"{net.layer_dict[name].layer.source.where()}: layer '{name}' has parameters "
-                f"{shapes} in the test net and {others} in the train net"
+                f"{net.path}: layer '{name}' is part of a Region layer in one of the train and "
+                "test nets only; --no-fuse runs both as written"
             )
-        for blob, other in zip(blobs, trained, strict=True):
-            blob.share_data(other)
+
+
+def _share(layer: Layer, trained: Layer) -> None:
+    shapes, others = [b.shape for b in layer.blobs], [b.shape for b in trained.blobs]
+    if shapes != others:
+        raise SolverError(
+            f"{layer.source.where()}: layer '{layer.name}' has parameters {shapes} in the test net "
+            f"and {others} in the train net"
+        )
+    for blob, other in zip(layer.blobs, trained.blobs, strict=True):
+        blob.share_data(other)

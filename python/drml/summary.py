@@ -144,7 +144,7 @@ def _layer(
     node: LayerNode, layer_type: str, learned: dict[int, bool], batch_size: int
 ) -> LayerSummary:
     # A parameter shared with another layer is counted by the layer that owns it.
-    own = [blob for blob in node.layer.blobs if id(blob) in learned]
+    own = [blob for _, blobs in node.layer.members() for blob in blobs if id(blob) in learned]
     return LayerSummary(
         node.name,
         layer_type,

@@ -41,6 +41,7 @@ class RunOptions:
         seed: replaces random_seed.
         sigint, sighup: what these signals do.
         minutes: ends the training after so long, as if its iterations were done.
+        fuse: as drml.net.Net's.
     """
 
     run_dir: Path | None = None
@@ -53,6 +54,7 @@ class RunOptions:
     sigint: Action = Action.STOP
     sighup: Action = Action.SNAPSHOT
     minutes: float | None = None
+    fuse: bool = True
 
 
 @dataclass
@@ -156,6 +158,7 @@ def start(file: SolverFile, name: str, options: RunOptions) -> Iterator[Run]:
             seed=options.seed,
             log=log,
             edit_net=options.data.edit,
+            fuse=options.fuse,
         )
         try:
             for path in options.weights:
@@ -254,6 +257,7 @@ def make_test_net(net: NetFile, run: Run) -> Net | None:
         phase=pb.TEST,
         seed=run.solver.seed,
         threads=run.options.threads,
+        fuse=run.options.fuse,
     )
     if sample_count(tested) is None:
         tested.close()

@@ -196,6 +196,7 @@ def _open(args: argparse.Namespace, file: NetFile) -> Net:
         seed=args.seed or 0,
         device=chosen_device(args),
         synthetic_data=args.input is None,
+        fuse=args.fuse,
     )
     try:
         for path in weights:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from drml.commands.options import (
+    add_no_fuse,
     add_phase,
     chosen_device,
     existing_file,
@@ -36,6 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("net", type=existing_file, metavar="NET.prototxt", help="a net file")
     parser.add_argument("--layer", metavar="NAME", help="check this layer alone")
     add_phase(parser, "TRAIN")
+    add_no_fuse(parser)
     parser.add_argument(
         "--batch-size",
         type=positive_int,
@@ -74,7 +76,12 @@ def run(args: argparse.Namespace) -> int:
     from drml.locate import nearest
 
     with synthetic_net(
-        args.net, args.phase, args.batch_size, seed=args.seed, device=chosen_device(args)
+        args.net,
+        args.phase,
+        args.batch_size,
+        seed=args.seed,
+        device=chosen_device(args),
+        fuse=args.fuse,
     ) as net:
         names = [node.name for node in net.layers if node.bottom]
         if args.layer is not None and args.layer not in names:

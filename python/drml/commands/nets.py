@@ -19,6 +19,7 @@ def synthetic_net(
     weights: Path | None = None,
     seed: int = 0,
     device: str | None = None,
+    fuse: bool = True,
 ) -> Net:
     """The net of a file, fed with random numbers of the shapes that the file states.
 
@@ -29,11 +30,20 @@ def synthetic_net(
         weights: a .caffemodel; None keeps the fillers' initial weights.
         seed: of initial weights and dropout.
         device: where to compute; None: drml.device.default_device().
+        fuse: as drml.net.Net's.
     """
     file = read_net(path)
     if batch_size is not None:
         set_batch_size(file, batch_size)
-    return Net(file, weights, pb.Phase.Value(phase), seed=seed, device=device, synthetic_data=True)
+    return Net(
+        file,
+        weights,
+        pb.Phase.Value(phase),
+        seed=seed,
+        device=device,
+        synthetic_data=True,
+        fuse=fuse,
+    )
 
 
 def set_batch_size(file: NetFile, size: int) -> None:

@@ -231,6 +231,16 @@ def add_cuda_graph(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_no_fuse(parser: argparse._ActionsContainer) -> None:
+    """Adds --no-fuse."""
+    parser.add_argument(
+        "--no-fuse",
+        dest="fuse",
+        action="store_false",
+        help="run a region layer that is written as Box, branches, Splice and Eltwise as written",
+    )
+
+
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
     """Adds --batch-size N."""
     parser.add_argument(

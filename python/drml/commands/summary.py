@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drml.commands.options import add_batch_size, add_phase, existing_file, output_file
+from drml.commands.options import add_batch_size, add_no_fuse, add_phase, existing_file, output_file
 
 if TYPE_CHECKING:
     from drml.summary import NetSummary
@@ -29,6 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("net", type=existing_file, metavar="NET.prototxt", help="a net file")
     add_phase(parser, "TRAIN")
     add_batch_size(parser)
+    add_no_fuse(parser)
     parser.add_argument(
         "--json", type=output_file, metavar="FILE", help="write the figures as JSON too"
     )
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     phase = pb.Phase.Value(args.phase)
     sources = filter_net(read_net(args.net), phase).layers
     types = {source.param.name: source.param.type for source in sources}
-    with synthetic_net(args.net, args.phase, args.batch_size) as net:
+    with synthetic_net(args.net, args.phase, args.batch_size, fuse=args.fuse) as net:
         figures = summarize(net, types)
         notes = net.notes
     if args.json is not None:

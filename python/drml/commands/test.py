@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drml.commands.options import (
+    add_no_fuse,
     add_phase,
     chosen_device,
     existing_file,
@@ -42,6 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--iterations", type=positive_int, metavar="N", help="batches (default: all samples once)"
     )
     add_phase(parser, "TEST")
+    add_no_fuse(parser)
     parser.add_argument(
         "--level",
         type=non_negative_int,
@@ -118,6 +120,7 @@ def _net(args: argparse.Namespace) -> Net:
         stages=tuple(stage for stage in args.stage.split(",") if stage),
         device=chosen_device(args),
         threads=args.threads,
+        fuse=args.fuse,
     )
 
 

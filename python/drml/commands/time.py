@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from drml.commands.options import (
     add_batch_size,
     add_cuda_graph,
+    add_no_fuse,
     chosen_device,
     existing_file,
     non_negative_int,
@@ -53,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_batch_size(parser)
     add_cuda_graph(parser)
+    add_no_fuse(parser)
     parser.add_argument(
         "--iterations",
         type=positive_int,
@@ -104,7 +106,12 @@ def _time(args: argparse.Namespace, phase_name: str) -> NetTime | None:
     from drml.timing import can_train, time_net
 
     with synthetic_net(
-        args.model, phase_name, args.batch_size, weights=args.weights, device=chosen_device(args)
+        args.model,
+        phase_name,
+        args.batch_size,
+        weights=args.weights,
+        device=chosen_device(args),
+        fuse=args.fuse,
     ) as net:
         train = phase_name == "TRAIN"
         if args.cuda_graph and not train:

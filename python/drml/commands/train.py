@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drml.commands.options import existing_file, non_negative_int, positive_float, positive_int
+from drml.commands.options import (
+    add_no_fuse,
+    existing_file,
+    non_negative_int,
+    positive_float,
+    positive_int,
+)
 from drml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +57,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="end the training after M minutes, as if its iterations were done",
     )
+    add_no_fuse(parser)
     parser.add_argument(
         "--run-dir",
         type=Path,
@@ -123,6 +130,7 @@ def run_options(args: argparse.Namespace) -> RunOptions:
         seed=args.seed,
         sigint=Action(args.sigint_effect),
         sighup=Action(args.sighup_effect),
+        fuse=args.fuse,
     )
 
 

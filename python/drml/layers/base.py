@@ -152,6 +152,14 @@ class Layer:
         self.propagate_to_params.append(True)
         return blob
 
+    def members(self) -> list[tuple[pb.LayerParameter, list[Blob]]]:
+        """The layers of the file that this one computes, with their parameter blobs.
+
+        That is the layer itself, unless it stands for several (see drml.fuse_regions), whose blobs
+        are parts of its own.
+        """
+        return [(self.layer_param, self.blobs)]
+
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
         """Reads the layer's parameters and makes its parameter blobs; runs once, before reshape."""
 

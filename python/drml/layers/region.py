@@ -8,9 +8,13 @@ The ReLU that follows the addition is a layer of its own in the prototxt.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from drml import _core
-from drml.blob import Blob
+from drml.blob import Blob, Shape
+from drml.fillers import Fill
 from drml.layers.base import Layer, register
+from drml.proto import caffe_pb2 as pb
 from drml.running_statistics import RunningStatistics
 
 
@@ -30,6 +34,7 @@ class Region(Layer):
     """
 
     type = "Region"
+    factor_per_patch: ClassVar[bool] = False
     param_field = "region_param"
     supported = frozenset(
         {
@@ -58,11 +63,21 @@ class Region(Layer):
         channels = bottom[0].channels
         patches = self.grid[0] * self.grid[1]
         # A filler's fan-in is that of one patch, as where every patch is a Convolution of its own.
-        self.add_param(
-            (patches, channels, channels, self.kernel, self.kernel), param.weight_filler, banks=True
-        )
-        self.add_param((patches, channels), param.bias_filler, banks=True)
-        self.statistics = RunningStatistics(self, (patches, channels))
+        shape = (channels, channels, self.kernel, self.kernel)
+        self.add_param((patches, *shape), self.weight_filler(shape), banks=True)
+        self.add_param((patches, channels), self.bias_filler((channels,)), banks=True)
+        factors = patches if self.factor_per_patch else 1
+        self.statistics = RunningStatistics(self, (patches, channels), factors=factors)
+
+    def weight_filler(self, shape: Shape) -> pb.FillerParameter | Fill:
+        """What fills the weights, those of a patch having `shape`."""
+        filler: pb.FillerParameter = self.param.weight_filler
+        return filler
+
+    def bias_filler(self, shape: Shape) -> pb.FillerParameter | Fill:
+        """What fills the bias, that of a patch having `shape`."""
+        filler: pb.FillerParameter = self.param.bias_filler
+        return filler
 
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
         height, width = bottom[0].shape[2:]
