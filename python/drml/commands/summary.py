@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from drml.commands.options import add_batch_size, add_no_fuse, add_phase, existing_file, output_file
 
 if TYPE_CHECKING:
+    from drml.prototxt import LayerSource
     from drml.summary import NetSummary
 
 _DESCRIPTION = """\
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     phase = pb.Phase.Value(args.phase)
     sources = filter_net(read_net(args.net), phase).layers
-    types = {source.param.name: source.param.type for source in sources}
+    types = {source.param.name: source.param.type for source in sources if _is_data(source)}
     with synthetic_net(args.net, args.phase, args.batch_size, fuse=args.fuse) as net:
         figures = summarize(net, types)
         notes = net.notes
@@ -57,6 +58,13 @@ def run(args: argparse.Namespace) -> int:
     for note in notes:
         print(f"note: {note}")
     return 0
+
+
+def _is_data(source: LayerSource) -> bool:
+    from drml.layers import find
+
+    layer_class = find(source.param.type)
+    return layer_class is not None and layer_class.is_data
 
 
 def _text(figures: NetSummary, phase: str, path: Path) -> str:
