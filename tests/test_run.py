@@ -40,7 +40,17 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_commands_are_the_modules() -> None:
-    wanted = {"convert", "demo", "gradcheck", "mean", "summary", "test", "time", "train"}
+    wanted = {
+        "convert",
+        "convert-weights",
+        "demo",
+        "gradcheck",
+        "mean",
+        "summary",
+        "test",
+        "time",
+        "train",
+    }
     assert wanted <= set(command_names())
 
 

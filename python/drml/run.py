@@ -47,9 +47,12 @@ Trains, tests and times DRML and other Caffe nets from their prototxt files.
 
 
 def command_names() -> list[str]:
-    """Names of the commands, sorted: the modules of drml/commands that are not helpers."""
-    names = (module.name for module in pkgutil.iter_modules(commands.__path__))
-    return sorted(set(names) - _NOT_COMMANDS)
+    """Names of the commands, sorted: the modules of drml/commands that are not helpers.
+
+    A command's `-` is `_` in its module's name.
+    """
+    names = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+    return sorted(name.replace("_", "-") for name in names - _NOT_COMMANDS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,7 +164,7 @@ def _without_command(front: list[str]) -> int:
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"drml.commands.{name}")
+    return importlib.import_module(f"drml.commands.{name.replace('-', '_')}")
 
 
 def _command_parser(command: str) -> tuple[ModuleType, Parser]:
