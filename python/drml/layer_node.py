@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from drml import _core
@@ -47,14 +48,26 @@ class LayerNode:
             text = f"not enough memory ({text})"
         return self.layer.error(f"{text}; bottoms: {shapes or 'none'}")
 
-    def reshape(self) -> None:
-        """Recomputes top shapes for the bottoms as they are."""
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Names the layer in what kernels, NumPy and memory say."""
         try:
-            self.layer.reshape(self.bottom, self.top)
+            yield
         except DrmlError:
             raise
         except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
             raise self.error(cause) from cause
+
+    def setup(self) -> None:
+        """Makes the layer's parameters and computes the top shapes for the first time."""
+        with self._naming():
+            self.layer.setup(self.bottom, self.top)
+        self.reshape()
+
+    def reshape(self) -> None:
+        """Recomputes top shapes for the bottoms as they are."""
+        with self._naming():
+            self.layer.reshape(self.bottom, self.top)
         self.shapes = [blob.shape for blob in self.bottom]
 
     def forward(self) -> None:
@@ -63,12 +76,8 @@ class LayerNode:
             self.reshape()
         if is_cuda(self.layer.context.device):
             _core.cuda_set_tag(self.index)
-        try:
+        with self._naming():
             self.layer.forward(self.bottom, self.top)
-        except DrmlError:
-            raise
-        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
-            raise self.error(cause) from cause
 
     def set_loss_gradients(self, given: Container[str] = ()) -> None:
         """Makes loss_weight the gradient of each loss; tops named in `given` keep theirs."""
@@ -78,9 +87,5 @@ class LayerNode:
 
     def backward(self) -> None:
         """Computes the gradients of bottoms and parameters that are wanted."""
-        try:
+        with self._naming():
             self.layer.backward(self.top, self.propagate_down, self.bottom)
-        except DrmlError:
-            raise
-        except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
-            raise self.error(cause) from cause

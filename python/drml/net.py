@@ -124,8 +124,7 @@ class Net:
         for source in file.layers:
             node = self._connect(source, unread)
             self.layers.append(node)
-            node.layer.setup(node.bottom, node.top)
-            node.reshape()
+            node.setup()
             self._set_loss_weights(node)
             table.add(node.layer)
         self.outputs = list(unread)

@@ -60,6 +60,7 @@ class Region(Layer):
             )
         if len(bottom[0].shape) != 4:
             raise self.error(f"bottom needs shape (N, C, H, W), got {bottom[0].shape}")
+        self._check_grid(bottom[0])
         channels = bottom[0].channels
         patches = self.grid[0] * self.grid[1]
         # A filler's fan-in is that of one patch, as where every patch is a Convolution of its own.
@@ -79,14 +80,17 @@ class Region(Layer):
         filler: pb.FillerParameter = self.param.bias_filler
         return filler
 
-    def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
-        height, width = bottom[0].shape[2:]
+    def _check_grid(self, x: Blob) -> None:
+        height, width = x.shape[2:]
         if height % self.grid[0] or width % self.grid[1]:
             raise self.error(
                 f"a grid of {self.grid[0]} x {self.grid[1]} patches does not divide a map of "
                 f"{height} x {width}",
                 "region_param.grid_h",
             )
+
+    def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
+        self._check_grid(bottom[0])
         if bottom[0].channels != self.blobs[0].shape[1]:
             raise self.error(
                 f"bottom has {bottom[0].channels} channels, the weights {self.blobs[0].shape[1]}"
