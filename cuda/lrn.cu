@@ -29,9 +29,10 @@ dim3 grid_over(const cuda::LrnMap& map) {
 }
 
 cuda::LrnWindow make_window(const LrnShape& shape, const LrnAttrs& attrs) {
-  const int64_t reach = attrs.size / 2;
-  if (attrs.within_channel) return {shape.rows, shape.columns, shape.columns, reach, reach};
-  return {shape.channels, 1, shape.rows * shape.columns, reach, 0};
+  if (attrs.within_channel) {
+    return {shape.rows, shape.columns, shape.columns, shape.reach, shape.reach};
+  }
+  return {shape.channels, 1, shape.rows * shape.columns, shape.reach, 0};
 }
 
 }  // namespace

@@ -110,6 +110,20 @@ def test_kernel_equals_reference(
 
 
 @pytest.mark.parametrize("within", [False, True])
+def test_windows_far_beyond_the_map(within: bool) -> None:
+    """They cost no more than windows that cover it, and no more memory."""
+    x, dy = random_array((2, 5, 4, 6), 1), random_array((2, 5, 4, 6), 2)
+    covers, beyond = 13, 4294967295
+    found = []
+    for size in (covers, beyond):
+        alpha = 0.1 * float(size) ** (2 if within else 1)
+        runner = LayerRunner(text(size, alpha, 0.75, 1.0, within), [x])
+        found.append([*runner.forward(), *runner.backward(dy)])
+    for y, wanted in zip(*found, strict=True):
+        assert relative_error(y, wanted) < 1e-6
+
+
+@pytest.mark.parametrize("within", [False, True])
 def test_large_number_leaves_no_trace_outside_its_windows(within: bool) -> None:
     x = 0.01 * random_array((1, 40, 6, 40), 1).astype(np.float32).astype(np.float64)
     x[:, 7, :, 5] = 3000

@@ -28,7 +28,7 @@ const LrnKernels& kernels() {
 
 LrnGeometry make_geometry(const char* op, const Tensor& x, const LrnAttrs& attrs) {
   const LrnShape shape = make_lrn_shape(op, x, attrs);
-  return {shape.channels, attrs.size, attrs.k, shape.scale, attrs.beta};
+  return {shape.channels, 2 * shape.reach + 1, attrs.k, shape.scale, attrs.beta};
 }
 
 // Calls f(first pixel, number of pixels, scratch) for all pixels of x.
