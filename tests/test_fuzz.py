@@ -37,7 +37,7 @@ def test_files_that_were_not_changed_are_read(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_found_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(path: Path, phase: int, fuse: bool) -> None:
         raise ZeroDivisionError
@@ -47,7 +47,7 @@ def test_a_failure_is_found_and_kept(
     monkeypatch.setattr(fuzz_files, "_limit_memory", lambda: None)
     monkeypatch.setattr(sys, "argv", ["fuzz_files.py", "--count", "4", "--keep", str(kept)])
     assert fuzz_files.main() == 1
-    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert "ZeroDivisionError" in capfd.readouterr().err
     assert kept.read_bytes()
 
 
