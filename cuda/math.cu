@@ -1,4 +1,4 @@
-// Arrays of any shape: copy, add, scale, reduce; and the solver's update.
+// Arrays of any shape: copy, add, scale, reduce.
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -148,16 +148,5 @@ double cuda::sum_squares(const Tensor& x) { return sum("sum_squares", x, Square(
 double cuda::sum_abs(const Tensor& x) { return sum("sum_abs", x, Magnitude()); }
 
 bool cuda::all_finite(const Tensor& x) { return sum("all_finite", x, TimesZero()) == 0; }
-
-void cuda::sgd_update(const Tensor& weight, const Tensor& dweight, const Tensor& velocity,
-                      float rate, float momentum, float decay, bool l1) {
-  check_same_layout("sgd_update", weight, dweight);
-  check_same_layout("sgd_update", weight, velocity);
-  const int64_t n = weight.size();
-  if (n == 0) return;
-  Context& context = Context::of(weight);
-  DRML_LAUNCH(context, sgd_update_kernel, blocks_for((n + 3) / 4), kBlock, 0, n, weight.data(),
-              dweight.data(), velocity.data(), rate, momentum, decay, l1);
-}
 
 }  // namespace drml

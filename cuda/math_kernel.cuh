@@ -1,4 +1,4 @@
-// Kernels of copy, add and fill for any strides, and of what the solver computes.
+// Kernels of copy, add and fill for any strides, of scaling and of sums.
 #pragma once
 
 #include "elementwise.cuh"
@@ -145,20 +145,6 @@ __global__ void total_kernel(int count, const double* partial, double* total) {
   for (int i = threadIdx.x; i < count; i += blockDim.x) sum += partial[i];
   sum = block_sum(sum, shared);
   if (threadIdx.x == 0) *total = sum;
-}
-
-// One thread updates four weights at a time.
-__global__ void sgd_update_kernel(int64_t n, float* weight, const float* dweight, float* velocity,
-                                  float rate, float momentum, float decay, bool l1) {
-  for_each_element(
-      n,
-      [=](float& w, float g, float& v) {
-        const float sign = static_cast<float>((w > 0) - (w < 0));
-        const float gradient = g + decay * (l1 ? sign : w);
-        v = momentum * v + rate * gradient;
-        w -= v;
-      },
-      weight, dweight, velocity);
 }
 
 #ifdef __CUDACC_RTC__

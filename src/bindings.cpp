@@ -310,6 +310,16 @@ PYBIND11_MODULE(DRML_MODULE, module) {
   DRML_BIND(all_finite, arg("x"));
   DRML_BIND(sgd_update, arg("weight"), arg("dweight"), arg("velocity"), arg("rate"),
             arg("momentum"), arg("decay"), arg("l1"));
+  DRML_BIND(nesterov_update, arg("weight"), arg("dweight"), arg("velocity"), arg("rate"),
+            arg("momentum"), arg("decay"), arg("l1"));
+  DRML_BIND(adagrad_update, arg("weight"), arg("dweight"), arg("squares"), arg("rate"),
+            arg("delta"), arg("decay"), arg("l1"));
+  DRML_BIND(rmsprop_update, arg("weight"), arg("dweight"), arg("squares"), arg("rate"),
+            arg("rms_decay"), arg("delta"), arg("decay"), arg("l1"));
+  DRML_BIND(adadelta_update, arg("weight"), arg("dweight"), arg("squares"), arg("changes"),
+            arg("rate"), arg("momentum"), arg("delta"), arg("decay"), arg("l1"));
+  DRML_BIND(adam_update, arg("weight"), arg("dweight"), arg("mean"), arg("squares"), arg("rate"),
+            arg("momentum"), arg("momentum2"), arg("delta"), arg("decay"), arg("l1"));
 
   DRML_BIND(convolution_forward, arg("x"), arg("weight"), arg("bias").none(true), arg("y"),
             arg("attrs"));

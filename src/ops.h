@@ -38,10 +38,23 @@ DRML_OP(double, sum_squares, const Tensor& x)
 DRML_OP(double, sum_abs, const Tensor& x)
 DRML_OP(bool, all_finite, const Tensor& x)
 
-// Caffe's SGD: dweight += decay * weight (or sign(weight) for L1);
-// velocity = momentum * velocity + rate * dweight; weight -= velocity.
+// Updates of Caffe's solvers, whose formulas are in solver_update_rule.h: the gradient is dweight +
+// decay * weight (or sign(weight) for L1), weight and what is remembered are written. All lie
+// alike.
 DRML_OP(void, sgd_update, const Tensor& weight, const Tensor& dweight, const Tensor& velocity,
         float rate, float momentum, float decay, bool l1)
+DRML_OP(void, nesterov_update, const Tensor& weight, const Tensor& dweight, const Tensor& velocity,
+        float rate, float momentum, float decay, bool l1)
+DRML_OP(void, adagrad_update, const Tensor& weight, const Tensor& dweight, const Tensor& squares,
+        float rate, float delta, float decay, bool l1)
+DRML_OP(void, rmsprop_update, const Tensor& weight, const Tensor& dweight, const Tensor& squares,
+        float rate, float rms_decay, float delta, float decay, bool l1)
+DRML_OP(void, adadelta_update, const Tensor& weight, const Tensor& dweight, const Tensor& squares,
+        const Tensor& changes, float rate, float momentum, float delta, float decay, bool l1)
+// rate includes the correction sqrt(1 - momentum2^t) / (1 - momentum^t) of iteration t = 1, 2...
+DRML_OP(void, adam_update, const Tensor& weight, const Tensor& dweight, const Tensor& mean,
+        const Tensor& squares, float rate, float momentum, float momentum2, float delta,
+        float decay, bool l1)
 
 // Convolution: x (N, C, H, W), weight (K, C / group, kh, kw), bias (K,), y (N, K, H', W') ---------
 DRML_OP(void, convolution_forward, const Tensor& x, const Tensor& weight, const Tensor* bias,

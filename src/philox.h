@@ -4,11 +4,7 @@
 
 #include <stdint.h>
 
-#ifdef __CUDACC__
-#define DRML_HOST_DEVICE __host__ __device__
-#else
-#define DRML_HOST_DEVICE
-#endif
+#include "host_device.h"
 
 namespace drml {
 

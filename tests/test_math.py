@@ -1,4 +1,4 @@
-"""Ops on arrays of any shape and strides: copy, add, fill, axpby, reductions and the SGD update."""
+"""Ops on arrays of any shape and strides: copy, add, fill, axpby, reductions."""
 
 from __future__ import annotations
 
@@ -110,8 +110,6 @@ def test_sizes_that_no_block_divides(size: int) -> None:
         assert np.array_equal(target.get(), x)
         _core.fill(target, -1.5)
         assert np.all(target.get() == -1.5)
-        _core.sgd_update(target, source, filled(make, y), 0.5, 0.5, 0.0, False)
-        assert relative_error(target.get(), -1.5 - (0.5 * y + 0.5 * x)) < 1e-6
         assert relative_error(_core.sum_squares(source), np.sum(x**2)) < 1e-12
 
 
@@ -234,31 +232,11 @@ def test_results_repeat_bit_for_bit() -> None:
         source, transposed = filled(row_major, x), filled(channels_last, w)
         _core.add(source, transposed)
         weight = filled(row_major, w)
-        _core.sgd_update(weight, source, filled(row_major, w), 0.1, 0.9, 0.05, False)
         _core.axpby(0.3, source, 0.7, weight)
         sums = np.array([_core.sum_squares(source), _core.sum_abs(source)])
         return [transposed.get(), weight.get(), sums]
 
     check_repeats(run)
-
-
-@pytest.mark.parametrize("l1", [False, True])
-@pytest.mark.parametrize("shape", [(1,), (3, 5), (4, 3, 5, 5), (300, 301)])
-def test_sgd_update_follows_caffe(shape: tuple[int, ...], l1: bool) -> None:
-    """v = momentum * v + rate * (g + decay * w); w -= v, three times over; L1: sign of w."""
-    rate, momentum, decay = 0.1, 0.9, 0.05
-    w, v = random_array(shape, 1), np.zeros(shape)
-    w.flat[0] = 0
-    weight, velocity = filled(row_major, w), filled(row_major, v)
-    for step in range(3):
-        g = random_array(shape, 10 + step)
-        gradient = filled(row_major, g)
-        _core.sgd_update(weight, gradient, velocity, rate, momentum, decay, l1)
-        v = momentum * v + rate * (g + decay * (np.sign(w) if l1 else w))
-        w = w - v
-        assert np.array_equal(gradient.get(), g)
-    assert relative_error(velocity.get(), v) < 1e-6
-    assert relative_error(weight.get(), w) < 1e-6
 
 
 def test_what_does_not_fit_is_named() -> None:
@@ -272,8 +250,6 @@ def test_what_does_not_fit_is_named() -> None:
         _core.divide(a, b, a)
     with pytest.raises(ValueError, match=r"axis 0 of x \(2, 3\), got shape \(3,\)"):
         _core.divide(a, empty((3,)), a)
-    with pytest.raises(ValueError, match=r"sgd_update: tensors of shapes \(2, 3\) and \(3, 2\)"):
-        _core.sgd_update(a, b, a, 0.1, 0.9, 0.0, False)
     shape = (2, 3, 4, 5)
     with pytest.raises(ValueError, match=r"axpby: tensors of shape .* lie differently in memory"):
         _core.axpby(1.0, row_major(shape), 0.0, channels_last(shape))

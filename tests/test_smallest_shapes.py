@@ -78,6 +78,17 @@ def test_what_the_solver_computes(shape: Shape, layout: Layout) -> None:
         check("sgd_update", x, y, z, 0.1, 0.9, 0.5, l1)
 
 
+@pytest.mark.parametrize(("shape", "layout"), ELEMENTS)
+@pytest.mark.parametrize("l1", [False, True])
+def test_solver_updates(shape: Shape, layout: Layout, l1: bool) -> None:
+    x, y, h, h2 = (Laid(np.abs(random_array(shape, seed)), layout) for seed in (1, 2, 3, 4))
+    check("nesterov_update", x, y, h, 0.1, 0.9, 0.5, l1)
+    check("adagrad_update", x, y, h, 0.1, 1e-3, 0.5, l1)
+    check("rmsprop_update", x, y, h, 0.1, 0.9, 1e-3, 0.5, l1)
+    check("adadelta_update", x, y, h, h2, 0.1, 0.9, 1e-3, 0.5, l1)
+    check("adam_update", x, y, h, h2, 0.1, 0.9, 0.99, 1e-3, 0.5, l1)
+
+
 @races
 @pytest.mark.parametrize(("shape", "layout"), [*ELEMENTS, ((4101,), row_major)])
 def test_sums(shape: Shape, layout: Layout) -> None:

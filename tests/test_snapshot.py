@@ -23,6 +23,7 @@ from drml.proto import caffe_pb2 as pb
 from drml.runlog import RunLog
 from drml.signals import Action
 from drml.solver import SGDSolver
+from drml.solvers import get_solver
 from drml.weights import read_net_weights, read_state, write_state
 
 Array = npt.NDArray[np.float32]
@@ -55,7 +56,7 @@ def make(solver_file: Path) -> Iterator[Make]:
 
     def new(**options: Any) -> SGDSolver:
         options.setdefault("log", RunLog(quiet=True))
-        made.append(SGDSolver(solver_file, **options))
+        made.append(get_solver(solver_file, **options))
         return made[-1]
 
     yield new
@@ -64,9 +65,9 @@ def make(solver_file: Path) -> Iterator[Make]:
 
 
 def everything(solver: SGDSolver) -> dict[str, Array]:
-    """All that training has changed: parameters, velocities, smoothed loss, data positions."""
+    """All that training has changed: parameters, history, smoothed loss, data positions."""
     state = {f"{p.name}": p.blob.data.copy() for p in solver.net.learnable}
-    state |= {f"velocity {h.name}": h.data.copy() for h in solver.history}
+    state |= {f"history {i} {h.name}": h.data.copy() for i, h in enumerate(solver.history)}
     state["smoothed"] = np.array([solver.smoothed_loss])
     state["iter"] = np.array([solver.iter, solver.rate.current_step])
     nets = [solver.net, *solver.test_nets]
@@ -120,6 +121,46 @@ def test_resume_after_a_kill_is_exact_to_the_bit(make: Make, solver_file: Path) 
     assert_same(everything(resumed), everything(whole))
 
 
+TYPES = {
+    "Nesterov": "",
+    "AdaGrad": "momentum: 0",
+    "RMSProp": "momentum: 0 rms_decay: 0.9",
+    "AdaDelta": "base_lr: 1 delta: 1e-6",
+    "Adam": "momentum2: 0.99",
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_resume_of_every_solver_is_exact_to_the_bit(
+    make: Make, solver_file: Path, name: str
+) -> None:
+    text = SOLVER.replace("momentum: 0.9", "") if "momentum: 0" in TYPES[name] else SOLVER
+    text = text.replace("base_lr: 0.05", "") if "base_lr" in TYPES[name] else text
+    solver_file.write_text(f'{text} type: "{name}" {TYPES[name]}\n')
+    whole = make()
+    assert whole.type == name
+    whole.step(3)
+    path = whole.snapshot()
+    resumed = make()
+    resumed.restore(path)
+    assert_same(everything(resumed), everything(whole))
+    whole.step(4)
+    resumed.step(4)
+    assert_same(everything(resumed), everything(whole))
+    learned = [h for h in whole.history if not h.name.startswith("bn")]
+    assert len(whole.history) == (14 if name in ("AdaDelta", "Adam") else 7)
+    assert all(np.any(blob.data) for blob in learned)
+
+
+def test_state_of_another_solver_is_refused(make: Make, solver_file: Path) -> None:
+    solver = make()
+    solver.step(1)
+    path = solver.snapshot()
+    solver_file.write_text(SOLVER + 'type: "Adam"')
+    with pytest.raises(WeightsError, match=r"holds 7 history blobs, but .* have 14; another type"):
+        make().restore(path)
+
+
 def test_resume_is_exact_from_every_iteration(make: Make) -> None:
     whole = make()
     states = {}
@@ -154,12 +195,12 @@ def test_files_are_caffes(make: Make) -> None:
     solver = make()
     solver.step(3)
     path = solver.snapshot()
-    state, velocities = read_state(path)
+    state, history = read_state(path)
     assert path.name == "snap_iter_3.solverstate"
     assert (state.iter, state.current_step) == (3, 0)
     assert state.learned_net.endswith("snap_iter_3.caffemodel")
-    for velocity, blob in zip(velocities, solver.history, strict=True):
-        np.testing.assert_array_equal(velocity, blob.data)
+    for stored, blob in zip(history, solver.history, strict=True):
+        np.testing.assert_array_equal(stored, blob.data)
     weights = {layer.name: layer for layer in read_net_weights(state.learned_net).layer}
     stored = np.array(weights["fc2"].blobs[0].data, np.float32)
     np.testing.assert_array_equal(stored, solver.net.params["fc2"][0].data.reshape(-1))
@@ -186,9 +227,9 @@ def test_state_of_stock_caffe_says_what_starts_afresh(make: Make) -> None:
     solver = make()
     solver.step(3)
     path = solver.snapshot()
-    state, velocities = read_state(path)
+    state, history = read_state(path)
     state.ClearField("drml")
-    write_state(path, state, velocities)
+    write_state(path, state, history)
     console = io.StringIO()
     resumed = make(log=RunLog(console=console))
     resumed.restore(path)
@@ -203,11 +244,11 @@ def test_layer_that_the_state_does_not_know_is_named(make: Make) -> None:
     solver = make()
     solver.step(1)
     path = solver.snapshot()
-    state, velocities = read_state(path)
+    state, history = read_state(path)
     kept = [cursor for cursor in state.drml.cursor if cursor.layer != "drop1"]
     del state.drml.cursor[:]
     state.drml.cursor.extend(kept)
-    write_state(path, state, velocities)
+    write_state(path, state, history)
     console = io.StringIO()
     make(log=RunLog(console=console)).restore(path)
     assert "does not know layer drop1 of train" in console.getvalue()
@@ -226,29 +267,29 @@ def test_moved_snapshot_finds_its_weights_beside_it(make: Make, tmp_path: Path) 
     assert_same(everything(resumed), everything(solver))
 
 
-def short(state: pb.SolverState, velocities: list[Array]) -> list[Array]:
-    return velocities[:-1]
+def short(state: pb.SolverState, history: list[Array]) -> list[Array]:
+    return history[:-1]
 
 
-def odd(state: pb.SolverState, velocities: list[Array]) -> list[Array]:
-    return [*velocities[:-1], np.zeros(9, np.float32)]
+def odd(state: pb.SolverState, history: list[Array]) -> list[Array]:
+    return [*history[:-1], np.zeros(9, np.float32)]
 
 
-def no_iteration(state: pb.SolverState, velocities: list[Array]) -> list[Array]:
+def no_iteration(state: pb.SolverState, history: list[Array]) -> list[Array]:
     state.ClearField("iter")
-    return velocities
+    return history
 
 
-def no_weights(state: pb.SolverState, velocities: list[Array]) -> list[Array]:
+def no_weights(state: pb.SolverState, history: list[Array]) -> list[Array]:
     state.learned_net = "gone.caffemodel"
-    return velocities
+    return history
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (short, r"holds (\d+) velocities, but the net has \d+ learnable parameters"),
-        (odd, r"velocity of parameter fc2/1 has shape \(9,\), the parameter \(3,\)"),
+        (short, r"holds 6 history blobs, but this solver and its net have 7"),
+        (odd, r"history of parameter fc2/1 has shape \(9,\), the parameter \(3,\)"),
         (no_iteration, "names no iteration"),
         (no_weights, "the weights that it names, gone.caffemodel, are not there"),
     ],
@@ -257,9 +298,9 @@ def test_states_that_do_not_fit(make: Make, change: Change, message: str) -> Non
     solver = make()
     solver.step(1)
     path = solver.snapshot()
-    state, velocities = read_state(path)
+    state, history = read_state(path)
     # Copies: the arrays are views of the file that is about to be replaced.
-    write_state(path, state, change(state, [velocity.copy() for velocity in velocities]))
+    write_state(path, state, change(state, [blob.copy() for blob in history]))
     fresh = make()
     before = everything(fresh)
     with pytest.raises(WeightsError, match=message) as caught:

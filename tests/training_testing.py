@@ -13,6 +13,7 @@ from data_testing import write_list
 from drml.prototxt import parse_solver
 from drml.runlog import RunLog
 from drml.solver import SGDSolver
+from drml.solvers import get_solver
 
 IMAGES, BATCH, AUS = 11, 4, 3
 
@@ -62,5 +63,4 @@ def quiet() -> RunLog:
 
 def make_solver(text: str, log: RunLog | None = None, **options: object) -> SGDSolver:
     """The solver of a text, which errors call solver.prototxt."""
-    file = parse_solver(text, "solver.prototxt")
-    return SGDSolver(file, log=log or quiet(), **options)  # type: ignore[arg-type]
+    return get_solver(parse_solver(text, "solver.prototxt"), log=log or quiet(), **options)

@@ -1,6 +1,7 @@
 """drml: Deep Region and Multi-label Learning (CVPR 2016) and the Caffe nets around it, on CPUs.
 
-`Net`, `SGDSolver`, `TRAIN` and `TEST` are pycaffe's; they are imported when first asked for.
+`Net`, `TRAIN`, `TEST`, the solvers and `get_solver` are pycaffe's; they are imported when first
+asked for.
 """
 
 from __future__ import annotations
@@ -15,8 +16,29 @@ if TYPE_CHECKING:
     from drml.net import Net
     from drml.proto.caffe_pb2 import TEST, TRAIN
     from drml.solver import SGDSolver
+    from drml.solvers import (
+        AdaDeltaSolver,
+        AdaGradSolver,
+        AdamSolver,
+        NesterovSolver,
+        RMSPropSolver,
+        get_solver,
+    )
 
-__all__ = ["TEST", "TRAIN", "DrmlError", "Net", "SGDSolver", "__version__"]
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "DrmlError",
+    "NesterovSolver",
+    "Net",
+    "RMSPropSolver",
+    "SGDSolver",
+    "__version__",
+    "get_solver",
+]
 
 __version__ = "0.1.0"
 
@@ -25,11 +47,17 @@ if os.environ.get("DRML_EMULATE_CUDA") == "1":
     sys.modules["drml._core"] = import_module("drml._core_emulated")
 
 _HOMES = {
+    "AdaDeltaSolver": "drml.solvers",
+    "AdaGradSolver": "drml.solvers",
+    "AdamSolver": "drml.solvers",
     "DrmlError": "drml.errors",
+    "NesterovSolver": "drml.solvers",
     "Net": "drml.net",
+    "RMSPropSolver": "drml.solvers",
     "SGDSolver": "drml.solver",
     "TEST": "drml.proto.caffe_pb2",
     "TRAIN": "drml.proto.caffe_pb2",
+    "get_solver": "drml.solvers",
 }
 
 

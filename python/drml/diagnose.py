@@ -84,6 +84,22 @@ def _sides(blobs: Sequence[Blob]) -> tuple[list[_core.Tensor], list[_core.Tensor
     return [blob.value for blob in blobs], [blob.grad for blob in blobs]
 
 
-def update_line(layer: str, param: str, data: float, diff: float) -> str:
-    """Caffe's debug_info of an update: mean absolute weight before it, and of the change."""
-    return f"    [Update] Layer {layer}, param {param} data: {number(data)}; diff: {number(diff)}"
+def copy(tensor: _core.Tensor) -> _core.Tensor:
+    """A copy of a parameter, on its device."""
+    result = _core.Tensor(tensor.shape, device=tensor.device)
+    _core.copy(tensor, result)
+    return result
+
+
+def update_line(name: str, before: _core.Tensor, after: _core.Tensor) -> str:
+    """Caffe's debug_info of an update: mean absolute weight before it, and of the change.
+
+    Args:
+        name: the parameter's, as `layer/index`.
+        before: the weights before the update; the memory is used up.
+    """
+    layer, index = name.rsplit("/", 1)
+    data = mean_abs(before)
+    _core.axpby(-1.0, after, 1.0, before)
+    diff = mean_abs(before)
+    return f"    [Update] Layer {layer}, param {index} data: {number(data)}; diff: {number(diff)}"

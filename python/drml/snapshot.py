@@ -1,8 +1,8 @@
 """Snapshots: a .caffemodel and a .solverstate, as Caffe's, with what an exact resume needs beside.
 
-Caffe's SolverState holds the iteration, the velocities and the learning rate's step. Ours adds, in
-a field that stock Caffe skips: the random seed, how many batches every layer that draws samples or
-random numbers has drawn, and the losses that average_loss looks back on.
+Caffe's SolverState holds the iteration, the solver's history and the learning rate's step. Ours
+adds, in a field that stock Caffe skips: the random seed, how many batches every layer that draws
+samples or random numbers has drawn, and the losses that average_loss looks back on.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Bookmark:
 
 @dataclass
 class Progress:
-    """Where a training run stands, apart from its parameters and velocities.
+    """Where a training run stands, apart from its parameters and history.
 
     Attributes:
         iteration: updates made.
@@ -108,7 +108,7 @@ def write(
     try:
         path.parent.mkdir(exist_ok=True)
         net.save(model, write_diff=with_diff)
-        write_state(path, state, [velocity.read_data() for velocity in history])
+        write_state(path, state, [blob.read_data() for blob in history])
     except OSError as error:
         raise SolverError(f"cannot write snapshot {path}: {error.strerror}") from error
     except WeightsError as error:
@@ -133,33 +133,33 @@ class Snapshot:
         model: the .caffemodel that it names.
         progress: where the run stood.
         resumes_exactly: whether data positions and random state are known; Caffe stores none.
-        velocities: one array per learnable parameter.
+        history: what the solver remembered: SGD's velocities, for one.
     """
 
     path: Path
     model: Path
     progress: Progress
     resumes_exactly: bool
-    velocities: list[Array] = field(repr=False)
+    history: list[Array] = field(repr=False)
 
     def check_history(self, history: Sequence[Blob]) -> None:
-        """Raises WeightsError where the number or a shape of the velocities does not fit."""
-        if len(self.velocities) != len(history):
+        """Raises WeightsError where the number or a shape of the stored history does not fit."""
+        if len(self.history) != len(history):
             raise WeightsError(
-                f"{self.path}: holds {len(self.velocities)} velocities, but the net has "
-                f"{len(history)} learnable parameters"
+                f"{self.path}: holds {len(self.history)} history blobs, but this solver and its "
+                f"net have {len(history)}; another type of solver or another net wrote it"
             )
-        for velocity, blob in zip(self.velocities, history, strict=True):
-            if not _same_shape(velocity.shape, blob.shape):
+        for stored, blob in zip(self.history, history, strict=True):
+            if not _same_shape(stored.shape, blob.shape):
                 raise WeightsError(
-                    f"{self.path}: the velocity of parameter {blob.name} has shape "
-                    f"{velocity.shape}, the parameter {blob.shape}"
+                    f"{self.path}: the history of parameter {blob.name} has shape "
+                    f"{stored.shape}, the parameter {blob.shape}"
                 )
 
     def copy_history(self, history: Sequence[Blob]) -> None:
-        """Writes the stored velocities into `history`, which `check_history` has found to fit."""
-        for velocity, blob in zip(self.velocities, history, strict=True):
-            blob.data = velocity.reshape(blob.shape)
+        """Writes the stored arrays into `history`, which `check_history` has found to fit."""
+        for stored, blob in zip(self.history, history, strict=True):
+            blob.data = stored.reshape(blob.shape)
 
 
 def _same_shape(stored: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
@@ -177,7 +177,7 @@ def read(path: Path) -> Snapshot:
     Raises:
         WeightsError: the file is missing or no solver state, or the weights are missing.
     """
-    state, velocities = read_state(path)
+    state, history = read_state(path)
     if not state.HasField("learned_net") or not state.HasField("iter"):
         raise WeightsError(f"{path}: names no iteration or no learned net")
     named = Path(state.learned_net)
@@ -194,4 +194,4 @@ def read(path: Path) -> Snapshot:
         recent_losses=list(state.drml.recent_loss),
         positions=positions_of,
     )
-    return Snapshot(path, model, progress, state.HasField("drml"), velocities)
+    return Snapshot(path, model, progress, state.HasField("drml"), history)

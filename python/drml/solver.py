@@ -1,4 +1,7 @@
-"""SGDSolver: trains a net as Caffe's SGD solver does, under pycaffe's names."""
+"""SGDSolver: trains a net as Caffe's SGD solver does, under pycaffe's names.
+
+The solvers of `drml.solvers` are this one with other updates.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -56,12 +60,20 @@ class SGDSolver:
         test_nets: the test nets; layers of the train net's names share its parameters.
         iter: number of updates made.
         param: the SolverParameter.
-        history: one velocity per learnable parameter, in the order of `net.learnable`.
+        history: what the updates remember, in the order of Caffe's .solverstate: one blob per
+            learnable parameter, in the order of `net.learnable`, and so again where a solver
+            remembers two. SGD's are the velocities.
         seed: the seed of all random numbers of the nets.
 
     Raises:
         DrmlError: the file, or a net that it names, cannot be used; one line with file and line.
     """
+
+    type: ClassVar[str] = "SGD"
+    histories: ClassVar[int] = 1
+    """Blobs of history per parameter."""
+    has_velocity: ClassVar[bool] = True
+    """Whether its history moves a parameter on whose learning rate is 0."""
 
     def __init__(
         self,
@@ -77,7 +89,7 @@ class SGDSolver:
         self.file = solver if isinstance(solver, SolverFile) else read_solver(os.fspath(solver))
         self.param: pb.SolverParameter = self.file.message
         self.log = log if log is not None else RunLog()
-        for note in check_options(self.file):
+        for note in check_options(self.file, self.type):
             self.log.info(note)
         self.rate = LearningRate(self.file)
         self.snapshot_prefix = snapshot_prefix(self.file)
@@ -124,6 +136,7 @@ class SGDSolver:
             share_trained_layers(self.net, params_of)
         self.history = [
             Blob(param.name, param.blob.shape, channels_last=False, device=self._device)
+            for _ in range(self.histories)
             for param in self.net.learnable
         ]
         for index, source in enumerate(self._sources[1:]):
@@ -267,29 +280,43 @@ class SGDSolver:
         if display:
             self.log.info(f"Iteration {self.iter}, lr = {number(rate)}")
         scale = self._clipping(display) / self.param.iter_size
-        l1 = self.param.regularization_type == "L1"
         debug = display and self.param.debug_info
-        for param, velocity in zip(self.net.learnable, self.history, strict=True):
-            if param.lr_mult == 0 and not velocity.has_value:
+        count = len(self.net.learnable)
+        for index, param in enumerate(self.net.learnable):
+            history = self.history[index::count]
+            if param.lr_mult == 0 and not (self.has_velocity and history[0].has_value):
                 continue
             weight, gradient = param.blob.value, param.blob.grad
-            before = diagnose.mean_abs(weight) if debug else 0.0
+            before = diagnose.copy(weight) if debug else None
             if scale != 1:
                 _core.axpby(0.0, gradient, scale, gradient)
-            _core.sgd_update(
+            self._update(
                 weight,
                 gradient,
-                velocity.value,
+                [blob.value for blob in history],
                 rate * param.lr_mult,
-                self.param.momentum,
                 self.param.weight_decay * param.decay_mult,
-                l1,
             )
-            if debug:
-                layer, index = param.name.rsplit("/", 1)
-                change = diagnose.mean_abs(velocity.value)
-                self.log.info(diagnose.update_line(layer, index, before, change))
+            if before is not None:
+                self.log.info(diagnose.update_line(param.name, before, weight))
         return rate
+
+    @property
+    def _l1(self) -> bool:
+        return self.param.regularization_type == "L1"
+
+    def _update(
+        self,
+        weight: _core.Tensor,
+        gradient: _core.Tensor,
+        history: list[_core.Tensor],
+        rate: float,
+        decay: float,
+    ) -> None:
+        """Changes one parameter and its history; rate and decay include its multipliers."""
+        (velocity,) = history
+        momentum = self.param.momentum
+        _core.sgd_update(weight, gradient, velocity, rate, momentum, decay, self._l1)
 
     def _clipping(self, display: bool) -> float:
         """The factor that brings the L2 norm of all gradients down to clip_gradients, or 1."""

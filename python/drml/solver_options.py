@@ -13,9 +13,14 @@ from drml.proto import caffe_pb2 as pb
 from drml.prototxt import SolverFile
 
 SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
-"""Caffe's solver types; SGD is the one that exists here."""
+"""Caffe's solver types."""
 
-_OTHER_TYPES_ONLY = ("delta", "momentum2", "rms_decay")
+# Which types read what only some do.
+_READ_BY = {
+    "delta": ("AdaGrad", "RMSProp", "AdaDelta", "Adam"),
+    "momentum2": ("Adam",),
+    "rms_decay": ("RMSProp",),
+}
 _LEAST = {
     "test_interval": 0,
     "display": 0,
@@ -24,22 +29,27 @@ _LEAST = {
     "iter_size": 1,
     "snapshot": 0,
 }
-_FINITE = ("momentum", "weight_decay", "clip_gradients")
+_FINITE = ("momentum", "weight_decay", "clip_gradients", "delta", "momentum2", "rms_decay")
 
 
 def _error(solver: SolverFile, field: str, message: str) -> SolverError:
     return SolverError(f"{solver.where(field)}: {field}: {message}")
 
 
-def check_options(solver: SolverFile) -> list[str]:
+def check_options(solver: SolverFile, own_type: str) -> list[str]:
     """Checks a solver file's fields by themselves; returns notes on fields that have no effect.
+
+    Args:
+        solver: the file.
+        own_type: the type of the solver that is to train by it.
 
     Raises:
         SolverError: a value is out of range or asks for what does not exist here. The line names
             file and line, and the nearest name where one is misspelt.
     """
     param = solver.message
-    _check_type(solver)
+    _check_type(solver, own_type)
+    _check_updates(solver, own_type)
     for field, least in _LEAST.items():
         if getattr(param, field) < least:
             raise _error(solver, field, f"must be {least} or more, not {getattr(param, field)}")
@@ -55,30 +65,70 @@ def check_options(solver: SolverFile) -> list[str]:
         )
     if param.snapshot_format == pb.SolverParameter.HDF5:
         raise _error(solver, "snapshot_format", "HDF5 is not supported yet; use BINARYPROTO")
-    return _notes(solver)
+    return _notes(solver, own_type)
 
 
-def _check_type(solver: SolverFile) -> None:
-    name = solver.message.type
-    if name == "SGD":
-        return
+def _where_type(solver: SolverFile) -> str:
     where = solver.where("type")
-    if where == solver.where():
-        where = solver.where("solver_type")
+    return solver.where("solver_type") if where == solver.where() else where
+
+
+def solver_type(solver: SolverFile) -> str:
+    """The type that a solver file asks for; SGD where it does not say.
+
+    Raises:
+        SolverError: there is no such type; the nearest name is given.
+    """
+    name: str = solver.message.type
     if name in SOLVER_TYPES:
-        raise SolverError(f"{where}: solver type {name} is not supported yet; SGD is")
+        return name
     by_lower_case = {known.lower(): known for known in SOLVER_TYPES}
     match = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    hint = f"did you mean '{by_lower_case[match[0]]}'?" if match else "SGD is supported"
-    raise SolverError(f"{where}: unknown solver type '{name}'; {hint}")
+    known = ", ".join(SOLVER_TYPES)
+    hint = f"did you mean '{by_lower_case[match[0]]}'?" if match else f"known are {known}"
+    raise SolverError(f"{_where_type(solver)}: unknown solver type '{name}'; {hint}")
 
 
-def _notes(solver: SolverFile) -> list[str]:
+def _check_type(solver: SolverFile, own_type: str) -> None:
+    wanted = solver_type(solver)
+    if solver.message.HasField("type") and wanted != own_type:
+        raise SolverError(
+            f"{_where_type(solver)}: the file asks for {wanted}, and {own_type}Solver was asked to "
+            "train by it; get_solver takes the solver that the file asks for"
+        )
+
+
+def _check_updates(solver: SolverFile, own_type: str) -> None:
+    """Checks what the updates of single types read; Caffe's own checks are the first two."""
+    param = solver.message
+    if own_type in ("AdaGrad", "RMSProp") and param.momentum != 0:
+        raise _error(
+            solver, "momentum", f"{own_type} has none; it must be 0, not {param.momentum:g}"
+        )
+    if own_type == "RMSProp" and not 0 <= param.rms_decay < 1:
+        raise _error(
+            solver, "rms_decay", f"must be 0 or more and less than 1, not {param.rms_decay:g}"
+        )
+    if own_type in ("AdaDelta", "Adam") and not 0 <= param.momentum < 1:
+        raise _error(
+            solver,
+            "momentum",
+            f"must be 0 or more and less than 1 for {own_type}, not {param.momentum:g}",
+        )
+    if own_type == "Adam" and not 0 <= param.momentum2 < 1:
+        raise _error(
+            solver, "momentum2", f"must be 0 or more and less than 1, not {param.momentum2:g}"
+        )
+    if own_type in _READ_BY["delta"] and param.delta < 0:
+        raise _error(solver, "delta", f"must be 0 or more, not {param.delta:g}")
+
+
+def _notes(solver: SolverFile, own_type: str) -> list[str]:
     param = solver.message
     notes = [
-        f"{solver.where(field)}: {field} is read by other solver types than SGD only"
-        for field in _OTHER_TYPES_ONLY
-        if param.HasField(field)
+        f"{solver.where(field)}: {field} is read by {' and '.join(types)} only"
+        for field, types in _READ_BY.items()
+        if param.HasField(field) and own_type not in types
     ]
     if param.HasField("layer_wise_reduce"):
         where = solver.where("layer_wise_reduce")

@@ -22,6 +22,7 @@ from drml.runlog import RunLog, new_run_folder, output_line, run_folder_of
 from drml.signals import Action, actions_on_signals
 from drml.solver import SGDSolver
 from drml.solver_nets import share_trained_layers, train_source
+from drml.solvers import solver_class
 from drml.weights import atomic_write, write_mean
 
 MEAN_NAME = "mean.binaryproto"
@@ -151,7 +152,7 @@ def start(file: SolverFile, name: str, options: RunOptions) -> Iterator[Run]:
         log.info(f"drml {__version__}, {_core.get_threads()} threads; run folder: {folder}")
         if options.data != DataOptions():
             log.info(f"data options: {options.data}")
-        solver = SGDSolver(
+        solver = solver_class(file)(
             file,
             device=options.device,
             threads=options.threads,

@@ -1,4 +1,4 @@
-// Arrays of any shape: copy, add, scale, reduce; and the solver's update.
+// Arrays of any shape: copy, add, scale, reduce.
 #include <cmath>
 
 #include "cpu/elementwise.h"
@@ -100,21 +100,6 @@ bool cpu::all_finite(const Tensor& x) {
   // v * 0 is 0 for a finite v and NaN otherwise.
   const float* data = x.data();
   return ordered_sum(x.size(), [=](int64_t i) { return static_cast<double>(data[i] * 0.0f); }) == 0;
-}
-
-void cpu::sgd_update(const Tensor& weight, const Tensor& dweight, const Tensor& velocity,
-                     float rate, float momentum, float decay, bool l1) {
-  check_same_layout("sgd_update", weight, dweight);
-  check_same_layout("sgd_update", weight, velocity);
-  float* w = weight.data();
-  const float* g = dweight.data();
-  float* v = velocity.data();
-  for_each_index(weight.size(), [=](int64_t i) {
-    const float sign = static_cast<float>((w[i] > 0) - (w[i] < 0));
-    const float gradient = g[i] + decay * (l1 ? sign : w[i]);
-    v[i] = momentum * v[i] + rate * gradient;
-    w[i] -= v[i];
-  });
 }
 
 }  // namespace drml
