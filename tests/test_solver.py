@@ -297,10 +297,6 @@ def test_notes_tell_what_has_no_effect(tiny: Path) -> None:
         ),
         ('type: "Newton" net: "net.prototxt"', r":2: unknown .*'; known are SGD, Nesterov, AdaG"),
         (
-            'net: "net.prototxt"\nsnapshot_format: HDF5',
-            r":3: snapshot_format: HDF5 is not supported",
-        ),
-        (
             'net: "net.prototxt" device_id: 97\nsolver_mode: GPU',
             r":3: solver_mode: GPU, but device 'cuda:97': th.*--device cpu",
         ),

@@ -16,12 +16,12 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from drml import _core
+from drml import _core, net_weights
 from drml.backward_plan import plan_backward
 from drml.blob import Array, Blob
 from drml.cuda_graph import GraphedLayers
 from drml.device import check_device, default_device, is_cuda
-from drml.errors import NetError, WeightsError
+from drml.errors import NetError
 from drml.fillers import Fill
 from drml.filter import filter_net
 from drml.fuse_regions import RegionSource, fuse_regions
@@ -34,7 +34,7 @@ from drml.proto import caffe_pb2 as pb
 from drml.prototxt import LayerSource, NetFile, check_layer_fields, nearest, read_net
 from drml.shared_params import Param, ParamTable
 from drml.synthetic import replace_data_layers
-from drml.weights import array_to_blob, arrays_of_layers, write_layers
+from drml.weights import array_to_blob
 
 Path_ = str | PathLike[str]
 
@@ -130,7 +130,7 @@ class Net:
         self.outputs = list(unread)
         self.learnable: list[Param] = table.params
         self.layer_dict = OrderedDict((node.name, node) for node in self.layers)
-        self.params = OrderedDict((param.name, blobs) for param, blobs in self._members() if blobs)
+        self.params = OrderedDict((param.name, blobs) for param, blobs in self.members() if blobs)
         plan_backward(self.layers, force=file.message.force_backward)
 
     def _connect(self, source: LayerSource, unread: OrderedDict[str, None]) -> LayerNode:
@@ -342,62 +342,37 @@ class Net:
         have, are left alone and told in `notes`.
 
         Args:
-            weights: a .caffemodel, today's or V1, or a message that holds one.
+            weights: a .caffemodel, today's, V1 or HDF5, or a message that holds one.
 
         Raises:
             WeightsError: no layer of the file has parameters here, or blobs differ in number or
                 shape: all of them are listed, and nothing is loaded.
         """
-        what = "weights" if isinstance(weights, pb.NetParameter) else str(weights)
-        found: list[tuple[Blob, Array]] = []
-        wrong: list[str] = []
-        strangers: list[str] = []
-        missing = dict.fromkeys(self.params)
-        for name, arrays in arrays_of_layers(weights):
-            if not arrays:
-                continue
-            if name not in self.params:
-                strangers.append(name)
-                continue
-            missing.pop(name, None)
-            blobs = self.params[name]
-            if len(arrays) != len(blobs):
-                wrong.append(f"'{name}' has {len(arrays)} blobs in the file, {len(blobs)} here")
-                continue
-            for index, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
-                if _same_shape(array.shape, blob.shape):
-                    found.append((blob, array))
-                else:
-                    wrong.append(f"{name}/{index} is {array.shape} in the file, {blob.shape} here")
-        if wrong:
-            raise WeightsError(f"{what} does not fit {self.path}: {'; '.join(wrong)}")
-        if not found:
-            raise WeightsError(
-                f"{what} holds weights of {_some(strangers) or 'no layer'}, and {self.path} has "
-                f"parameters in {_some(list(self.params)) or 'no layer'}: no layer is in both"
-            )
-        for blob, array in found:
-            blob.data = array.reshape(blob.shape)
-        if strangers:
-            self.notes.append(f"{what}: not in this net, left out: {_some(strangers)}")
-        if missing:
-            self.notes.append(f"{what}: without weights, left as they were: {_some(list(missing))}")
+        self.notes += net_weights.load(self, weights)
 
-    def _members(self) -> list[tuple[pb.LayerParameter, list[Blob]]]:
+    def members(self) -> list[tuple[pb.LayerParameter, list[Blob]]]:
+        """The layers as written, splits inserted, with their parameter blobs; fused ones unfolded."""
         return [member for node in self.layers for member in node.layer.members()]
 
     def save(self, path: Path_, *, write_diff: bool = False) -> None:
-        """Writes the parameters to a .caffemodel that stock Caffe reads.
+        """Writes the parameters to a .caffemodel that stock Caffe reads; HDF5 if it ends in .h5.
 
         Raises:
             WeightsError: the file cannot be written; an older one is untouched.
         """
-        members = self._members()
-        values = [(param, [blob.read_data() for blob in blobs]) for param, blobs in members]
-        diffs = (
-            [[blob.read_diff() for blob in blobs] for _, blobs in members] if write_diff else None
-        )
-        write_layers(path, self.name, values, diffs)
+        net_weights.save(self, path, write_diff=write_diff)
+
+    def load_hdf5(self, path: Path_) -> None:
+        """Loads parameters as `copy_from`; pycaffe's name for a .caffemodel.h5."""
+        self.copy_from(path)
+
+    def save_hdf5(self, path: Path_, *, write_diff: bool = False) -> None:
+        """Writes the parameters to a .caffemodel.h5, whatever its name, as pycaffe.
+
+        Raises:
+            WeightsError: the file cannot be written; an older one is untouched.
+        """
+        net_weights.save(self, path, write_diff=write_diff, hdf5=True)
 
     def to_proto(self, write_diff: bool = False) -> pb.NetParameter:
         """The layers as they run here, splits included, with their parameters.
@@ -405,7 +380,7 @@ class Net:
         In place of a fused layer there are those that it stands for.
         """
         message = pb.NetParameter(name=self.name)
-        for param, blobs in self._members():
+        for param, blobs in self.members():
             layer = message.layer.add()
             layer.CopyFrom(param)
             for blob in blobs:
@@ -439,15 +414,3 @@ def _check_count(layer: Layer, what: str, names: list[str], limits: tuple[int, i
     else:
         wanted = str(least) if least == most else f"{least} to {most}"
     raise layer.error(f"takes {wanted} {what}s, {len(names)} are given", what)
-
-
-def _same_shape(file: tuple[int, ...], blob: tuple[int, ...]) -> bool:
-    """Whether shapes agree; files of old write every blob with four axes, ones in front."""
-    return file == blob or (
-        len(file) == 4 and len(blob) < 4 and file == (1,) * (4 - len(blob)) + blob
-    )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

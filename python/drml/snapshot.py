@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drml import _core
+from drml import _core, hdf5_weights
 from drml.blob import Array, Blob
 from drml.errors import SolverError, WeightsError
 from drml.net import Net
@@ -82,10 +82,23 @@ class Progress:
     positions: dict[str, Positions]
 
 
+def state_path(prefix: str, iteration: int, hdf5: bool = False) -> Path:
+    """Where the .solverstate, or with `hdf5` the .solverstate.h5, of an iteration is written."""
+    return Path(f"{prefix}_iter_{iteration}.solverstate{'.h5' if hdf5 else ''}")
+
+
 def write(
-    prefix: str, net: Net, history: Sequence[Blob], progress: Progress, *, with_diff: bool = False
+    prefix: str,
+    net: Net,
+    history: Sequence[Blob],
+    progress: Progress,
+    *,
+    with_diff: bool = False,
+    hdf5: bool = False,
 ) -> Path:
     """Writes prefix_iter_N.caffemodel, then prefix_iter_N.solverstate, and returns its path.
+
+    With `hdf5` both hold HDF5, and their names end in .h5.
 
     Each appears whole or not at all; snapshots of other iterations are not touched. The prefix's
     folder is made if it is missing.
@@ -99,8 +112,8 @@ def write(
                 f"iteration {progress.iteration}: no snapshot written: parameter {param.name} "
                 "holds a nan or an infinite number"
             )
-    model = f"{prefix}_iter_{progress.iteration}.caffemodel"
-    path = Path(f"{prefix}_iter_{progress.iteration}.solverstate")
+    model = f"{prefix}_iter_{progress.iteration}.caffemodel{'.h5' if hdf5 else ''}"
+    path = state_path(prefix, progress.iteration, hdf5)
     state = pb.SolverState(
         iter=progress.iteration, learned_net=model, current_step=progress.current_step
     )
@@ -108,7 +121,8 @@ def write(
     try:
         path.parent.mkdir(exist_ok=True)
         net.save(model, write_diff=with_diff)
-        write_state(path, state, [blob.read_data() for blob in history])
+        write_history = hdf5_weights.write_state if hdf5 else write_state
+        write_history(path, state, [blob.read_data() for blob in history])
     except OSError as error:
         raise SolverError(f"cannot write snapshot {path}: {error.strerror}") from error
     except WeightsError as error:
@@ -170,14 +184,14 @@ def _same_shape(stored: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def read(path: Path) -> Snapshot:
-    """Reads a .solverstate of ours or of Caffe's.
+    """Reads a .solverstate of ours or of Caffe's, binary or HDF5.
 
     The .caffemodel that it names is looked for beside it, then where the name says.
 
     Raises:
         WeightsError: the file is missing or no solver state, or the weights are missing.
     """
-    state, history = read_state(path)
+    state, history = (hdf5_weights.read_state if hdf5_weights.is_hdf5(path) else read_state)(path)
     if not state.HasField("learned_net") or not state.HasField("iter"):
         raise WeightsError(f"{path}: names no iteration or no learned net")
     named = Path(state.learned_net)

@@ -9,16 +9,18 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from drml import _core, diagnose
 from drml import snapshot as snapshots
 from drml.blob import Blob
+from drml.clipping import clipping
 from drml.errors import DrmlError, SolverError
 from drml.evaluate import loss_weights
 from drml.lr_policy import LearningRate
@@ -267,19 +269,26 @@ class SGDSolver:
             f"{self.param.display} iters), loss = {number(self.smoothed_loss)}"
         )
         self._displayed_iter, self._seconds = self.iter, 0.0
-        index = 0
-        weights = loss_weights(self.net)
-        for name in self.net.outputs:
-            for value in self.net.blobs[name].read_data().reshape(-1):
+        outputs = {name: self.net.blobs[name].read_data() for name in self.net.outputs}
+        self._log_outputs("Train", self.net, outputs)
+
+    def _log_outputs(self, what: str, net: Net, outputs: Mapping[str, npt.ArrayLike]) -> None:
+        weights = loss_weights(net)
+        count = 0
+        for name, values in outputs.items():
+            for value in np.ravel(values):
                 weight = weights.get(name, 0.0)
-                self.log.info(output_line("Train", index, name, float(value), weight))
-                index += 1
+                self.log.info(output_line(what, count, name, float(value), weight))
+                count += 1
 
     def _apply_update(self, display: bool) -> float:
         rate = self.rate(self.iter)
         if display:
             self.log.info(f"Iteration {self.iter}, lr = {number(rate)}")
-        scale = self._clipping(display) / self.param.iter_size
+        clip, note = clipping(self.net.learnable, self.param.clip_gradients)
+        if display and note:
+            self.log.info(note)
+        scale = clip / self.param.iter_size
         debug = display and self.param.debug_info
         count = len(self.net.learnable)
         for index, param in enumerate(self.net.learnable):
@@ -317,22 +326,6 @@ class SGDSolver:
         (velocity,) = history
         momentum = self.param.momentum
         _core.sgd_update(weight, gradient, velocity, rate, momentum, decay, self._l1)
-
-    def _clipping(self, display: bool) -> float:
-        """The factor that brings the L2 norm of all gradients down to clip_gradients, or 1."""
-        limit = self.param.clip_gradients
-        if limit < 0:
-            return 1.0
-        gradients = [param.blob.grad for param in self.net.learnable if param.blob.has_grad]
-        norm = math.sqrt(sum(_core.sum_squares(gradient) for gradient in gradients))
-        if norm <= limit:
-            return 1.0
-        if display:
-            self.log.info(
-                f"Gradient clipping: scaling down gradients (L2 norm {number(norm)} > "
-                f"{number(limit)}) by scale factor {number(limit / norm)}"
-            )
-        return limit / norm
 
     def solve(self, resume_file: str | os.PathLike[str] | None = None) -> None:
         """Trains up to max_iter, from `resume_file` (a .solverstate) where one is given.
@@ -414,25 +407,23 @@ class SGDSolver:
                 sums[name] += net.blobs[name].read_data().reshape(-1)
         if self.param.test_compute_loss:
             self.log.info(f"Test loss: {number(loss / batches)}")
-        weights = loss_weights(net)
-        count = 0
-        for name, values in sums.items():
-            for value in values / batches:
-                weight = weights.get(name, 0.0)
-                self.log.info(output_line("Test", count, name, float(value), weight))
-                count += 1
         outputs = {name: (values / batches).tolist() for name, values in sums.items()}
+        self._log_outputs("Test", net, outputs)
         self.log.record("test", self.iter, net=index, loss=loss / batches, outputs=outputs)
         return True
 
     def snapshot(self) -> Path:
         """Writes prefix_iter_N.caffemodel and prefix_iter_N.solverstate; returns the latter's path.
 
+        Both end in .h5 where snapshot_format is HDF5.
+
         Raises:
             SolverError: a parameter is not finite, or a file cannot be written; older snapshots
                 stay.
         """
-        self.log.info(f"Snapshotting to {self.snapshot_prefix}_iter_{self.iter}.solverstate")
+        hdf5 = self.param.snapshot_format == pb.SolverParameter.HDF5
+        path = snapshots.state_path(self.snapshot_prefix, self.iter, hdf5)
+        self.log.info(f"Snapshotting to {path}")
         progress = snapshots.Progress(
             iteration=self.iter,
             current_step=self.rate.current_step,
@@ -446,6 +437,7 @@ class SGDSolver:
             self.history,
             progress,
             with_diff=self.param.snapshot_diff,
+            hdf5=hdf5,
         )
         self._saved_iter, self._last_snapshot = self.iter, path
         self.log.record("snapshot", self.iter, file=str(path))

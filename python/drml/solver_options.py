@@ -63,8 +63,6 @@ def check_options(solver: SolverFile, own_type: str) -> list[str]:
         raise _error(
             solver, "regularization_type", f"must be L1 or L2, not '{param.regularization_type}'"
         )
-    if param.snapshot_format == pb.SolverParameter.HDF5:
-        raise _error(solver, "snapshot_format", "HDF5 is not supported yet; use BINARYPROTO")
     return _notes(solver, own_type)
 
 

@@ -1,5 +1,8 @@
 """Reads and writes Caffe's binary files: .caffemodel, .solverstate and .binaryproto.
 
+Their HDF5 forms are read and written by `drml.hdf5_weights`.
+
+Their HDF5 forms are `drml.hdf5_weights`.
 What is written here stock Caffe reads, and the reverse; V1 weights are upgraded on reading. Files
 appear whole or not at all. All errors are WeightsError: one line that names the file.
 """
@@ -26,8 +29,9 @@ from drml.upgrade import UpgradeError, upgrade_net, upgrade_v1_layer
 from drml.wire import Array, WireError
 
 AnyPath = str | PathLike[str]
-LayerArrays = tuple[str, list[Array]]
-"""A layer's name and the values of its parameter blobs."""
+LayerArrays = tuple[str, list[Array | None]]
+"""A layer's name and the values of its parameter blobs; None for a blob that is not stored, since
+it shares the values of another (in HDF5 files alone)."""
 
 # protobuf's limit for one message, in Caffe and everywhere.
 _LARGEST = 2**31 - 1
@@ -64,7 +68,7 @@ def atomic_write(path: AnyPath, content: bytes | Callable[[BinaryIO], None]) -> 
     temporary = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         try:
-            with open(temporary, "xb") as file:
+            with open(temporary, "x+b") as file:
                 if callable(content):
                     content(file)
                 else:
@@ -124,7 +128,7 @@ def arrays_of_layers(source: AnyPath | pb.NetParameter) -> list[LayerArrays]:
 
 
 def _layers(content: memoryview) -> list[LayerArrays]:
-    result = []
+    result: list[LayerArrays] = []
     numbers = set()
     for field in wire.fields(content):
         if field.number in (_LAYER, _V1_LAYERS) and field.wire == wire.BYTES:
@@ -143,7 +147,7 @@ def _layer(content: memoryview, is_v1: bool) -> LayerArrays:
         param = upgrade_v1_layer(wire.parse(pb.V1LayerParameter(), rest))
     else:
         param = wire.parse(pb.LayerParameter(), rest)
-    return param.name, _arrays(blobs, f"layer '{param.name}', blob")
+    return param.name, [*_arrays(blobs, f"layer '{param.name}', blob")]
 
 
 def _take(content: memoryview, number: int) -> tuple[list[memoryview], bytes]:

@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
     from drml.commands.nets import synthetic_net
     from drml.convert_weights import convert_weights
     from drml.errors import WeightsError
-    from drml.weights import arrays_of_layers
+    from drml.net_weights import read_weights
 
-    held = {name for name, arrays in arrays_of_layers(args.weights) if arrays}
+    held = {name for name, arrays in read_weights(args.weights) if arrays}
     with (
         synthetic_net(args.source, args.phase, weights=args.weights, device="cpu") as source,
         synthetic_net(args.target, args.phase, device="cpu") as target,

@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--model", type=existing_file, required=True, metavar="FILE", help="the net prototxt"
     )
     parser.add_argument(
-        "--weights", type=existing_file, required=True, metavar="FILE", help="a .caffemodel"
+        "--weights", type=existing_file, required=True, metavar="FILE", help="a .caffemodel, or .h5"
     )
     parser.add_argument(
         "--iterations", type=positive_int, metavar="N", help="batches (default: all samples once)"

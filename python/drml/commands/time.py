@@ -44,7 +44,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--model", type=existing_file, metavar="FILE", required=True, help="a net file"
     )
     parser.add_argument(
-        "--weights", type=existing_file, metavar="FILE", help="a .caffemodel (default: random)"
+        "--weights",
+        type=existing_file,
+        metavar="FILE",
+        help="a .caffemodel, or .h5 (default: random)",
     )
     parser.add_argument(
         "--phase",

@@ -46,10 +46,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds --snapshot, --weights, --run-dir, --seed and what signals do."""
     parser.add_argument(
-        "--snapshot", type=existing_file, metavar="STATE", help="a .solverstate to go on from"
+        "--snapshot",
+        type=existing_file,
+        metavar="STATE",
+        help="a .solverstate, or .h5, to go on from",
     )
     parser.add_argument(
-        "--weights", metavar="W[,W2]", help=".caffemodel files to start from, by layer name"
+        "--weights", metavar="W[,W2]", help=".caffemodel or .h5 files to start from, by layer name"
     )
     parser.add_argument(
         "--minutes",
