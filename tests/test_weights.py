@@ -225,13 +225,34 @@ def test_v1_weights(tmp_path: Path) -> None:
     assert upgraded.layer[1].param[0].lr_mult == 1
 
 
+def test_v0_weights(tmp_path: Path) -> None:
+    path = tmp_path / "w.caffemodel"
+    old = pb.V0LayerParameter(name="conv1", type="conv", num_output=2, blobs_lr=[1, 2])
+    for shape in ((2, 1, 1, 1), (1, 1, 1, 2)):
+        num, channels, height, width = shape
+        blob = old.blobs.add(num=num, channels=channels, height=height, width=width)
+        blob.data.extend(array_of(shape).ravel().tolist())
+    layers = [
+        pb.V1LayerParameter(layer=pb.V0LayerParameter(name="pad1", type="padding", pad=3)),
+        pb.V1LayerParameter(layer=old),
+    ]
+    path.write_bytes(pb.NetParameter(layers=layers).SerializeToString())
+    (_, none), (name, arrays) = arrays_of_layers(path)
+    assert (none, name) == ([], "conv1")
+    np.testing.assert_array_equal(arrays[0], array_of((2, 1, 1, 1)))
+    np.testing.assert_array_equal(arrays[1], array_of((1, 1, 1, 2)))
+    (upgraded,) = read_net_weights(path).layer
+    assert (upgraded.name, upgraded.type) == ("conv1", "Convolution")
+    assert list(upgraded.blobs) == list(old.blobs)
+    assert upgraded.param[1].lr_mult == 2
+
+
 def test_weights_that_are_wrong(net: pb.NetParameter, tmp_path: Path) -> None:
     path = tmp_path / "w.caffemodel"
     content = net.SerializeToString()
     damaged = pb.NetParameter(layer=net.layer[:1])
     del damaged.layer[0].blobs[1].data[0]
     both = pb.NetParameter(layer=net.layer, layers=[pb.V1LayerParameter(name="old")])
-    oldest = pb.V1LayerParameter(layer=pb.V0LayerParameter(name="conv"))
     for written, message in [
         (b"", "the file is empty"),
         (content[:-5], "cut short: 5 bytes are missing"),
@@ -250,11 +271,6 @@ def test_weights_that_are_wrong(net: pb.NetParameter, tmp_path: Path) -> None:
         ),
         (damaged.SerializeToString(), "layer 'conv1', blob 1: 1 numbers for a blob of shape (2,)"),
         (both.SerializeToString(), "it holds both `layer` and the old `layers`"),
-        (
-            pb.NetParameter(layers=[oldest]).SerializeToString(),
-            "this is a V0 layer (`layers { layer { ... } }`), older than what can be read; "
-            "Caffe's upgrade_net_proto_text and upgrade_net_proto_binary upgrade it",
-        ),
         (bytes.fromhex("a20603 0a01ff".replace(" ", "")), "damaged: its name is no text"),
     ]:
         path.write_bytes(written)

@@ -342,7 +342,7 @@ class Net:
         have, are left alone and told in `notes`.
 
         Args:
-            weights: a .caffemodel, today's, V1 or HDF5, or a message that holds one.
+            weights: a .caffemodel, today's, V0, V1 or HDF5, or a message that holds one.
 
         Raises:
             WeightsError: no layer of the file has parameters here, or blobs differ in number or

@@ -21,11 +21,12 @@ from drml.locate import Place, is_repeated, locate, nearest
 from drml.proto import caffe_pb2 as pb
 from drml.upgrade import (
     MOVED_TO_TRANSFORM,
-    UpgradeError,
+    kept_layers,
     older_paths,
     upgrade_net,
     upgrade_solver,
 )
+from drml.upgrade_error import UpgradeError
 
 if TYPE_CHECKING:
     from drml.layers.base import Layer
@@ -243,7 +244,8 @@ def _parse(text: str, message: Message, name: str, mistaken: type[Message]) -> P
 
 def _net_file(message: pb.NetParameter, name: str, place: Place) -> NetFile:
     """Upgrades a net and finds the place of each of its layers."""
-    places = place.fields.get("layers") or place.fields.get("layer", [])
+    old = place.fields.get("layers", [])
+    places = [old[index] for index in kept_layers(message)] or place.fields.get("layer", [])
     if message.input:
         if not message.input_dim and not message.input_shape:
             line = place.fields["input"][0].line

@@ -1,8 +1,9 @@
 """Brings nets and weights of older Caffe formats to today's: `layers` to `layer`, and the like.
 
-The rules are those of Caffe 1.0's upgrade_proto: data transformations move to transform_param, V1
-`layers` become `layer`, the `input` fields become an Input layer, the three param blocks of old
-BatchNorm layers go, and a solver's `solver_type` becomes `type`.
+The rules are those of Caffe 1.0's upgrade_proto: V0 layers become V1 (`upgrade_v0.py`), data
+transformations move to transform_param, V1 `layers` become `layer`, the `input` fields become an
+Input layer, the three param blocks of old BatchNorm layers get multipliers of 0, and a solver's
+`solver_type` becomes `type`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from collections.abc import Iterator
 
 from drml.proto import caffe_pb2 as pb
+from drml.upgrade_error import UpgradeError
+from drml.upgrade_v0 import fold_padding, is_padding, older_v0_paths, upgrade_v0_layer
 
 V1 = pb.V1LayerParameter
 
@@ -85,42 +88,32 @@ _OLD_PARAM_PATHS = {
 }
 
 
-class UpgradeError(ValueError):
-    """An old message that cannot be upgraded; `field_path` says what is wrong in it."""
-
-    def __init__(self, message: str, field_path: str) -> None:
-        super().__init__(message)
-        self.field_path = field_path
-
-
 def older_paths(field_path: str) -> list[str]:
     """Where an older format wrote a field of LayerParameter, the likeliest first."""
     if match := re.fullmatch(r"param(?:\[(\d+)\])?\.(\w+)", field_path):
         old = _OLD_PARAM_PATHS.get(match[2])
-        return [old.format(match[1] or 0)] if old else []
+        path = old.format(match[1] or 0) if old else ""
+        return [path, f"layer.{path}"] if old else []
+    v0 = older_v0_paths(field_path)
     if field_path.startswith("transform_param."):
         field = field_path.partition(".")[2]
-        return [f"{message}.{field}" for message in _TRANSFORMED.values()]
+        return [*(f"{message}.{field}" for message in _TRANSFORMED.values()), *v0]
     if match := re.fullmatch(r"input_param\.shape(?:\[(\d+)\])?(\.dim.*)?", field_path):
         first = int(match[1] or 0)
         return [f"input_shape[{first}]{match[2] or ''}", f"input_dim[{4 * first}]"]
     if match := re.fullmatch(r"top(\[\d+\])?", field_path):
         return [f"input{match[1] or ''}"]
-    return []
+    return v0
 
 
 def upgrade_v1_layer(old: pb.V1LayerParameter) -> pb.LayerParameter:
-    """A V1 layer, its weights included, in today's form.
+    """A V1 or V0 layer, its weights included, in today's form.
 
     Raises:
-        UpgradeError: it is a V0 layer.
+        UpgradeError: it is a V0 layer that cannot be upgraded.
     """
     if old.HasField("layer"):
-        raise UpgradeError(
-            "this is a V0 layer (`layers { layer { ... } }`), older than what can be read; "
-            "Caffe's upgrade_net_proto_text and upgrade_net_proto_binary upgrade it",
-            "layer",
-        )
+        old = upgrade_v0_layer(old)
     new = pb.LayerParameter()
     for field, value in old.ListFields():
         if field.name in _RENAMED:
@@ -193,7 +186,8 @@ def upgrade_net(net: pb.NetParameter) -> pb.NetParameter:
     """A net, with or without weights, in today's form; the very message where little is old.
 
     Raises:
-        UpgradeError: a V0 net, `layer` beside `layers`, or `input` fields that do not fit together.
+        UpgradeError: `layer` beside `layers`, `input` fields that do not fit together, or V0 layers
+            that cannot be upgraded.
     """
     if net.layers and net.layer:
         raise UpgradeError(
@@ -212,14 +206,20 @@ def upgrade_net(net: pb.NetParameter) -> pb.NetParameter:
                 setattr(upgraded, field.name, value)
         net = upgraded
     for layer in net.layer:
-        # Caffe's rule: the statistics are never learned, so old files' three blocks say nothing.
+        # Caffe's rule: the statistics are never learned, whatever old files say.
         if layer.type == "BatchNorm" and len(layer.param) == 3:
-            layer.ClearField("param")
+            for param in layer.param:
+                param.lr_mult = param.decay_mult = 0
     return net
 
 
+def kept_layers(net: pb.NetParameter) -> list[int]:
+    """The numbers of those `layers` that become a `layer`: all but V0 padding layers."""
+    return [index for index, layer in enumerate(net.layers) if not is_padding(layer)]
+
+
 def _upgraded_layers(net: pb.NetParameter) -> Iterator[pb.LayerParameter]:
-    for index, old in enumerate(net.layers):
+    for index, old in fold_padding(net.layers, net.input):
         try:
             yield upgrade_v1_layer(old)
         except UpgradeError as error:

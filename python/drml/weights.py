@@ -1,10 +1,8 @@
 """Reads and writes Caffe's binary files: .caffemodel, .solverstate and .binaryproto.
 
-Their HDF5 forms are read and written by `drml.hdf5_weights`.
-
-Their HDF5 forms are `drml.hdf5_weights`.
-What is written here stock Caffe reads, and the reverse; V1 weights are upgraded on reading. Files
-appear whole or not at all. All errors are WeightsError: one line that names the file.
+What is written here stock Caffe reads, and the reverse; V0 and V1 weights are upgraded on reading.
+Files appear whole or not at all. The HDF5 forms of weights and states are those of
+`drml.hdf5_weights`. All errors are WeightsError: one line that names the file.
 """
 
 from __future__ import annotations
@@ -25,7 +23,8 @@ from drml import wire
 from drml.errors import WeightsError
 from drml.locate import descriptor_of
 from drml.proto import caffe_pb2 as pb
-from drml.upgrade import UpgradeError, upgrade_net, upgrade_v1_layer
+from drml.upgrade import upgrade_net, upgrade_v1_layer
+from drml.upgrade_error import UpgradeError
 from drml.wire import Array, WireError
 
 AnyPath = str | PathLike[str]
@@ -40,6 +39,8 @@ _LAYER = pb.NetParameter.LAYER_FIELD_NUMBER
 _V1_LAYERS = pb.NetParameter.LAYERS_FIELD_NUMBER
 _BLOBS = pb.LayerParameter.BLOBS_FIELD_NUMBER
 _V1_BLOBS = pb.V1LayerParameter.BLOBS_FIELD_NUMBER
+_V0_LAYER = pb.V1LayerParameter.LAYER_FIELD_NUMBER
+_V0_BLOBS = pb.V0LayerParameter.BLOBS_FIELD_NUMBER
 _HISTORY = pb.SolverState.HISTORY_FIELD_NUMBER
 
 _WEIGHTS = "weights (.caffemodel)"
@@ -114,7 +115,7 @@ def arrays_of_layers(source: AnyPath | pb.NetParameter) -> list[LayerArrays]:
     """The layers of a .caffemodel, or of a message, with their weights.
 
     The arrays are read-only; those of a file are views of it, which is read where they are used.
-    V1 weights are read as well. Legacy blobs have four axes, however few the layer's blob has.
+    V0 and V1 weights are read as well. Legacy blobs have four axes, however few the layer's has.
 
     Raises:
         WeightsError: the file cannot be read, is damaged, or holds no layers.
@@ -142,6 +143,11 @@ def _layers(content: memoryview) -> list[LayerArrays]:
 
 
 def _layer(content: memoryview, is_v1: bool) -> LayerArrays:
+    v0, _ = _take(content, _V0_LAYER) if is_v1 else ([], b"")
+    if v0:
+        blobs, rest = _take(v0[-1], _V0_BLOBS)
+        name = wire.parse(pb.V0LayerParameter(), rest).name
+        return name, [*_arrays(blobs, f"layer '{name}', blob")]
     blobs, rest = _take(content, _V1_BLOBS if is_v1 else _BLOBS)
     if is_v1:
         param = upgrade_v1_layer(wire.parse(pb.V1LayerParameter(), rest))
@@ -331,12 +337,17 @@ def _map(path: AnyPath) -> memoryview:
         raise WeightsError(f"{path}: cannot be read: {reason}") from error
 
 
+def is_text(start: bytes) -> bool:
+    """Whether a file that starts so can be a prototxt, and not one of Caffe's binary files."""
+    return all(byte in b"\t\n\r" or byte >= 32 for byte in start)
+
+
 def _check_kind(content: memoryview, wanted: str) -> None:
     """Raises WireError where the bytes are not of the kind that is wanted, and says of which."""
     start = bytes(content[:512])
     if start.startswith(b"\x89HDF\r\n"):
         raise WireError(f"an HDF5 file, not {wanted}")
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
+    if is_text(start):
         raise WireError(f"a text file, not {wanted}")
     found: set[tuple[int, int]] = set()
     damage = None
