@@ -96,12 +96,11 @@ class FusedRegion(Region):
 
         return fill
 
-    def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
+    def check_grid(self, x: Blob) -> None:
         box = self.source.box.param.box_param
         covered = (self.grid[0] * box.height, self.grid[1] * box.width)
-        if bottom[0].shape[2:] != covered:
+        if x.shape[2:] != covered:
             raise NetError(
                 f"{self.source.box.label()}: its patches cover {covered[0]} x {covered[1]}, the "
-                f"bottom '{self.layer_param.bottom[0]}' has shape {bottom[0].shape}"
+                f"bottom '{self.layer_param.bottom[0]}' has shape {x.shape}"
             )
-        super().reshape(bottom, top)

@@ -351,7 +351,7 @@ class Net:
         self.notes += net_weights.load(self, weights)
 
     def members(self) -> list[tuple[pb.LayerParameter, list[Blob]]]:
-        """The layers as written, splits inserted, with their parameter blobs; fused ones unfolded."""
+        """The layers as written, with splits, and their parameter blobs; fused ones one by one."""
         return [member for node in self.layers for member in node.layer.members()]
 
     def save(self, path: Path_, *, write_diff: bool = False) -> None:

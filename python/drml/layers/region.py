@@ -60,7 +60,7 @@ class Region(Layer):
             )
         if len(bottom[0].shape) != 4:
             raise self.error(f"bottom needs shape (N, C, H, W), got {bottom[0].shape}")
-        self._check_grid(bottom[0])
+        self.check_grid(bottom[0])
         channels = bottom[0].channels
         patches = self.grid[0] * self.grid[1]
         # A filler's fan-in is that of one patch, as where every patch is a Convolution of its own.
@@ -80,7 +80,8 @@ class Region(Layer):
         filler: pb.FillerParameter = self.param.bias_filler
         return filler
 
-    def _check_grid(self, x: Blob) -> None:
+    def check_grid(self, x: Blob) -> None:
+        """Checks that the patches tile the map."""
         height, width = x.shape[2:]
         if height % self.grid[0] or width % self.grid[1]:
             raise self.error(
@@ -90,7 +91,7 @@ class Region(Layer):
             )
 
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
-        self._check_grid(bottom[0])
+        self.check_grid(bottom[0])
         if bottom[0].channels != self.blobs[0].shape[1]:
             raise self.error(
                 f"bottom has {bottom[0].channels} channels, the weights {self.blobs[0].shape[1]}"
