@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
-from drml import _core
-from drml._core import Tensor
 from drml.blob import Blob
+from drml.in_order import copy_in_order
 from drml.layers.base import Layer, register
-
-
-def _copy(x: Tensor, y: Tensor) -> None:
-    """Copies numbers in the order of the axes between two shapes.
-
-    Only arrays of four axes may lie channels-last, so one of two different shapes lies in row-major
-    order and can be seen under the shape of the other.
-    """
-    if x.shape == y.shape:
-        _core.copy(x, y)
-    elif len(x.shape) == 4:
-        _core.copy(x, y.view(x.shape))
-    else:
-        _core.copy(x.view(y.shape), y)
 
 
 @register
@@ -47,8 +32,8 @@ class Flatten(Layer):
         top[0].reshape(*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :])
 
     def forward(self, bottom: list[Blob], top: list[Blob]) -> None:
-        _copy(bottom[0].value, top[0].value)
+        copy_in_order(bottom[0].value, top[0].value)
 
     def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
         if propagate_down[0]:
-            _copy(top[0].grad, bottom[0].grad)
+            copy_in_order(top[0].grad, bottom[0].grad)
