@@ -308,6 +308,8 @@ PYBIND11_MODULE(DRML_MODULE, module) {
   DRML_BIND(sum_squares, arg("x"));
   DRML_BIND(sum_abs, arg("x"));
   DRML_BIND(all_finite, arg("x"));
+  DRML_BIND(gather_forward, arg("x"), arg("index"), arg("y"));
+  DRML_BIND(gather_backward, arg("dy"), arg("index"), arg("dx"));
   DRML_BIND(sgd_update, arg("weight"), arg("dweight"), arg("velocity"), arg("rate"),
             arg("momentum"), arg("decay"), arg("l1"));
   DRML_BIND(nesterov_update, arg("weight"), arg("dweight"), arg("velocity"), arg("rate"),

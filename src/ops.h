@@ -38,6 +38,11 @@ DRML_OP(double, sum_squares, const Tensor& x)
 DRML_OP(double, sum_abs, const Tensor& x)
 DRML_OP(bool, all_finite, const Tensor& x)
 
+// Rows by their numbers, each an index of axis 0: y[i] = x[index[i]], and dx[index[i]] += dy[i] in
+// the order of the index. Rows lie without gaps and alike in both. BatchReindex, Filter and Embed.
+DRML_OP(void, gather_forward, const Tensor& x, const Tensor& index, const Tensor& y)
+DRML_OP(void, gather_backward, const Tensor& dy, const Tensor& index, const Tensor& dx)
+
 // Updates of Caffe's solvers, whose formulas are in solver_update_rule.h: the gradient is dweight +
 // decay * weight (or sign(weight) for L1), weight and what is remembered are written. All lie
 // alike.

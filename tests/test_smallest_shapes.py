@@ -57,6 +57,25 @@ def test_copy_and_add(op: str, shape: Shape, x_layout: Layout, y_layout: Layout)
     check(op, Laid(x, x_layout), Laid(y, y_layout), exact=True)
 
 
+@races
+@pytest.mark.parametrize(
+    ("shape", "index", "layout"),
+    [
+        ((3,), [2, 0, 2], row_major),
+        ((2, 3, 2, 3), [1, 1, 0, 1], channels_last),
+        # More numbers than a block takes, and an index whose numbers lie apart.
+        ((5, 131), [[4, 0], [4, 3]], row_major),
+    ],
+)
+def test_gather(shape: Shape, index: list[object], layout: Layout) -> None:
+    numbers = np.array(index)
+    chosen = (numbers.size, *shape[1:])
+    x, dy = Laid(random_array(shape, 1), layout), Laid(random_array(chosen, 2), layout)
+    places = Laid(numbers, with_gaps)
+    check("gather_forward", x, places, Laid(unset(chosen), layout), exact=True)
+    check("gather_backward", dy, places, x)
+
+
 ELEMENTS = [((1029,), row_major), ((5,), unaligned), ((2, 3, 5, 3), channels_last)]
 
 

@@ -14,8 +14,9 @@ Memory = tuple[int, tuple[int, ...]]
 class GraphedLayers:
     """Runs layers as they are, once, and from then on by a CUDA graph of their kernels.
 
-    Layers that read data, and what comes before them, always run as they are. A graph holds
-    addresses: it is recorded anew when a blob has another shape or place in memory.
+    Layers that read data, and what comes before them, always run as they are; and so do layers that
+    compute on the host, and what comes behind them. A graph holds addresses: it is recorded anew
+    when a blob has another shape or place in memory.
 
     Args:
         nodes: the layers of a net of phase TEST, in order.
@@ -24,21 +25,25 @@ class GraphedLayers:
 
     def __init__(self, nodes: Sequence[LayerNode], device: str) -> None:
         first = max((node.index + 1 for node in nodes if node.layer.is_data), default=0)
-        self._outside, self._inside = nodes[:first], nodes[first:]
+        hosts = [node.index for node in nodes if node.layer.on_host and node.index >= first]
+        last = min(hosts, default=len(nodes))
+        self._before, self._inside, self._after = nodes[:first], nodes[first:last], nodes[last:]
         self._graph = _core.CudaGraph(device)
         self._recorded: list[Memory] | None = None
 
     def forward(self) -> None:
         """Queues forward of all layers."""
-        for node in self._outside:
+        for node in self._before:
             node.forward()
         if self._recorded == self._memory():
             self._graph.launch()
-            return
-        # First without recording, so that all memory is there.
-        for node in self._inside:
+        else:
+            # First without recording, so that all memory is there.
+            for node in self._inside:
+                node.forward()
+            self._record()
+        for node in self._after:
             node.forward()
-        self._record()
 
     def _memory(self) -> list[Memory]:
         """Where the blobs lie; what the host wrote to them goes to the device on the way."""

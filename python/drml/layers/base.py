@@ -77,6 +77,7 @@ class Layer:
         is_data: whether the tops come from outside the net.
         in_place: whether a top may be the same blob as a bottom.
         remark: what users of a net with such a layer should know; told once among the net's notes.
+        on_host: whether forward reads or writes numbers on the host, which no CUDA graph records.
     """
 
     type: ClassVar[str]
@@ -89,6 +90,7 @@ class Layer:
     is_data: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
     remark: ClassVar[str] = ""
+    on_host: ClassVar[bool] = False
 
     def __init__(self, param: pb.LayerParameter, source: Source, context: Context) -> None:
         self.layer_param = param
