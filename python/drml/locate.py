@@ -218,7 +218,7 @@ class _Reader:
         is_block = field.message_type is not None
         if not colon and not is_block:
             if self._texts[self._at] in _CLOSING:
-                raise self._error(line, f"'{field.name}' takes {_wanted(field)}, not a block")
+                raise self._error(line, f"'{field.name}' takes {wanted_value(field)}, not a block")
             raise self._error(line, f"a ':' and a value should follow '{field.name}'")
         one = self._block if is_block else self._value
         if self._texts[self._at] != "[" or not repeated:
@@ -254,7 +254,9 @@ class _Reader:
         kind, text, line = self._kinds[self._at], self._texts[self._at], self._lines[self._at]
         if not _fits(field, kind, text):
             enum = field.enum_type
-            message = f"{_owner(field)}.{field.name} wants {_wanted(field)}, not {self._found()}"
+            message = (
+                f"{_owner(field)}.{field.name} wants {wanted_value(field)}, not {self._found()}"
+            )
             if enum is not None and kind == "string" and text[1:-1] in enum.values_by_name:
                 message += "; write it without quotes"
             elif enum is not None:
@@ -314,7 +316,7 @@ def _integer(text: str) -> int:
     return -value if text[0] == "-" else value
 
 
-def _wanted(field: FieldDescriptor) -> str:
+def wanted_value(field: FieldDescriptor) -> str:
     """What a value of the field looks like, in words."""
     if field.enum_type is not None:
         names = [value.name for value in field.enum_type.values]

@@ -28,7 +28,7 @@ from drml.fuse_regions import RegionSource, fuse_regions
 from drml.fused_region import FusedRegion
 from drml.insert_splits import insert_splits
 from drml.layer_node import LayerNode
-from drml.layers import Layer, find, known_types
+from drml.layers import Layer, find, unknown_type
 from drml.layers.base import Context
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import LayerSource, NetFile, check_layer_fields, nearest, read_net
@@ -139,8 +139,7 @@ class Net:
         layer_class = FusedRegion if isinstance(source, RegionSource) else find(param.type)
         if layer_class is None:
             raise NetError(
-                f"{source.where('type')}: layer '{param.name}': unknown layer type '{param.type}'"
-                f"{nearest(param.type, known_types())}"
+                f"{source.where('type')}: layer '{param.name}': {unknown_type(param.type)}"
             )
         new = check_layer_fields(source, layer_class)
         self.notes += [note for note in new if note not in self.notes]

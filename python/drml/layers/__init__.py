@@ -1,16 +1,24 @@
 """The layers: each module of this folder registers the Caffe layer types that it implements.
 
 A new layer is a new module here; `find` discovers it, so there is no list to keep.
+
+For nets written in Python the types are attributes too: `layers.Convolution(...)` (net_spec.py).
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
+from typing import Any
 
 from drml.layers.base import Layer, registry
+from drml.locate import nearest
 
-__all__ = ["Layer", "find", "known_types"]
+__all__ = ["Layer", "find", "known_types", "unknown_type"]
+
+UNSUPPORTED = ("LSTM", "LSTMUnit", "RNN", "Recurrent")
+"""Types of Caffe that there are none of here."""
 
 
 def _load_all() -> None:
@@ -29,3 +37,19 @@ def find(type_name: str) -> type[Layer] | None:
     if type_name not in registry:
         _load_all()
     return registry.get(type_name)
+
+
+def unknown_type(type_name: str) -> str:
+    """What to say of a type that `find` does not find; it names the nearest one."""
+    if type_name in UNSUPPORTED:
+        return f"layer type '{type_name}' is not supported: recurrent layers are left out"
+    return f"unknown layer type '{type_name}'{nearest(type_name, known_types())}"
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    # Layer types begin with a capital; the modules of this folder do not.
+    if not name[:1].isupper():
+        raise AttributeError(f"module 'drml.layers' has no attribute '{name}'")
+    from drml.net_spec import layer_function
+
+    return layer_function(name)
