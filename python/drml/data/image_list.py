@@ -1,10 +1,13 @@
-"""Image lists in the authors' format: `path l1 ... lK` per line, labels in {-1, 0, 1}."""
+"""Image lists: the authors', `path l1 ... lK` per line with labels in {-1, 0, 1}, and Caffe's,
+`path label` with the number of a class."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,9 @@ from drml.data.labels import LabelCounts, check_convention, parse_labels
 from drml.data.samples import Sample, Shape
 from drml.data.text_list import read_lines
 from drml.errors import DataError
+
+# float32 holds every whole number of seven digits.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,7}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +31,7 @@ class ImageList:
         folder: what the images' paths are relative to.
         names: the images' paths as the list has them.
         lines: line number of each image.
-        labels: (images, columns) of -1, 0 and 1.
+        labels: (images, columns) of -1, 0 and 1; (images,) of class numbers.
         channels: COLOR or GRAY.
         size: (height, width) that images are resized to; None keeps theirs.
     """
@@ -34,14 +40,14 @@ class ImageList:
     folder: str
     names: list[str]
     lines: list[int]
-    labels: npt.NDArray[np.int8]
+    labels: npt.NDArray[Any]
     channels: Channels = Channels.COLOR
     size: tuple[int, int] | None = None
 
     @property
     def label_shape(self) -> Shape:
-        """(K,): the number of labels of an image."""
-        return (self.labels.shape[1],)
+        """(K,): the number of labels of an image; () of a class number."""
+        return self.labels.shape[1:]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,7 +85,7 @@ class ImageList:
             raise DataError(f"{self.name(index)}: {error}") from error
         if self.size is not None:
             image = resize(image, self.size)
-        return Sample(image, self.labels[index].astype(np.float32))
+        return Sample(image, np.asarray(self.labels[index], np.float32))
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -138,6 +144,46 @@ def read_list(
         labels[labels == 0] = -1
     check_convention(LabelCounts.of(labels), str(path), learning=learning)
     return ImageList(path, folder or "", names, lines, labels, channels, size)
+
+
+def read_class_list(
+    path: Path,
+    *,
+    root: str = "",
+    channels: Channels = Channels.COLOR,
+    size: tuple[int, int] | None = None,
+) -> ImageList:
+    """Reads and checks a list of Caffe's ImageData layer: a path and a whole number a line.
+
+    Args:
+        path: of the list.
+        root, channels, size: as for `read_list`.
+
+    Raises:
+        DataError: names list and line: not a text, empty, no label or none that is a whole number,
+            a missing image.
+    """
+    names: list[str] = []
+    lines: list[int] = []
+    labels: list[float] = []
+    folder: str | None = None
+    for number, line in read_lines(path, "images"):
+        where = f"{path}:{number}"
+        # The path may have spaces in it.
+        name, *rest = line.rsplit(None, 1)
+        if not rest:
+            raise DataError(f"{where}: no label; a line is `path label`: {line!r}")
+        label = rest[0]
+        if not _WHOLE.fullmatch(label):
+            raise DataError(f"{where}: label {label!r} is no whole number of seven digits")
+        if folder is None:
+            folder = _folder(name, root, path, where)
+        if not os.path.isfile(_join(folder, name)):
+            raise DataError(f"{where}: no image {_join(folder, name)}")
+        names.append(name)
+        lines.append(number)
+        labels.append(float(label))
+    return ImageList(path, folder or "", names, lines, np.array(labels, np.float32), channels, size)
 
 
 def _is_number(token: str) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from drml.data.image_list import ImageList, read_list
-from drml.data.images import Channels
 from drml.layers.base import register
-from drml.layers.base_data import TRANSFORM_FIELDS, ImageDataLayer
+from drml.layers.base_image_list import LIST_FIELDS, ImageListLayer, stated_image_shape
 from drml.proto import caffe_pb2 as pb
 
 
 @register
-class MultilabelImageData(ImageDataLayer):
+class MultilabelImageData(ImageListLayer):
     """Reads the images of a list with lines `path l1 ... lK`, labels in {-1, 0, 1}.
 
     Options are those of Caffe's ImageData layer, `multilabel_num` (K, else taken from the first
@@ -20,31 +19,16 @@ class MultilabelImageData(ImageDataLayer):
     """
 
     type: ClassVar[str] = "MultilabelImageData"
-    param_field: ClassVar[str] = "image_data_param"
-    supported: ClassVar[frozenset[str]] = TRANSFORM_FIELDS | {
-        "data_param.prefetch",
-        "source",
-        "batch_size",
-        "rand_skip",
-        "shuffle",
-        "new_height",
-        "new_width",
-        "is_color",
-        "root_folder",
-        "multilabel_num",
-        "zero_is_negative",
-    }
+    supported: ClassVar[frozenset[str]] = LIST_FIELDS | {"multilabel_num", "zero_is_negative"}
 
     def open_source(self) -> ImageList:
         param = self.param
-        if bool(param.new_height) != bool(param.new_width):
-            raise self.error("new_height and new_width must be given together", "image_data_param")
         return read_list(
             self.find_source(),
             label_count=param.multilabel_num or None,
-            root=str(self.context.find(param.root_folder)) if param.root_folder else "",
-            channels=Channels.COLOR if param.is_color else Channels.GRAY,
-            size=(param.new_height, param.new_width) if param.new_height else None,
+            root=self.root(),
+            channels=self.channels(),
+            size=self.new_size(),
             zero_is_negative=param.zero_is_negative,
             learning=self.context.phase == pb.TRAIN,
         )
@@ -52,11 +36,7 @@ class MultilabelImageData(ImageDataLayer):
     @classmethod
     def stated_shapes(cls, param: pb.LayerParameter) -> list[tuple[int, ...]] | None:
         """Stated by multilabel_num, and crop_size or else new_height and new_width."""
-        images, crop = param.image_data_param, param.transform_param.crop_size
-        height, width = crop or images.new_height, crop or images.new_width
-        labels = images.multilabel_num
-        if not height or not width or (len(param.top) > 1 and not labels):
+        shape, labels = stated_image_shape(param), param.image_data_param.multilabel_num
+        if shape is None or (len(param.top) > 1 and not labels):
             return None
-        channels = 3 if images.is_color else 1
-        shapes = [(images.batch_size, channels, height, width), (images.batch_size, labels)]
-        return shapes[: len(param.top)]
+        return [shape, (shape[0], labels)][: len(param.top)]
