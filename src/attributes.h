@@ -51,4 +51,6 @@ struct LrnAttrs {
   bool within_channel = false;
 };
 
+enum class Reduction { sum = 1, asum, sumsq };  // numbered as in Caffe's files
+
 }  // namespace drml

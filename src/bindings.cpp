@@ -212,6 +212,10 @@ void bind_attributes(py::module_& module) {
              return LossAttrs{normalization, ignore_label};
            }),
            py::arg("normalization"), py::arg("ignore_label") = py::none());
+  py::enum_<Reduction>(module, "Reduction")
+      .value("SUM", Reduction::sum)
+      .value("ASUM", Reduction::asum)
+      .value("SUMSQ", Reduction::sumsq);
   py::class_<LrnAttrs>(module, "LrnAttrs")
       .def(py::init([](int64_t size, float alpha, float beta, float k, bool within_channel) {
              return LrnAttrs{size, alpha, beta, k, within_channel};
@@ -374,6 +378,11 @@ PYBIND11_MODULE(DRML_MODULE, module) {
             arg("top_k"), arg("axis"), arg("ignore_label"));
   DRML_BIND(lrn_forward, arg("x"), arg("y"), arg("attrs"));
   DRML_BIND(lrn_backward, arg("x"), arg("dy"), arg("dx"), arg("attrs"));
+  DRML_BIND(reduction_forward, arg("x"), arg("y"), arg("axis"), arg("operation"), arg("coeff"));
+  DRML_BIND(reduction_backward, arg("x"), arg("dy"), arg("dx"), arg("axis"), arg("operation"),
+            arg("coeff"));
+  DRML_BIND(mvn_forward, arg("x"), arg("y"), arg("deviation").none(true), arg("axis"), arg("eps"));
+  DRML_BIND(mvn_backward, arg("y"), arg("dy"), arg("dx"), arg("deviation").none(true), arg("axis"));
 }
 
 }  // namespace drml

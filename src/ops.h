@@ -163,4 +163,18 @@ DRML_OP(void, lrn_forward, const Tensor& x, const Tensor& y, const LrnAttrs& att
 DRML_OP(void, lrn_backward, const Tensor& x, const Tensor& dy, const Tensor& dx,
         const LrnAttrs& attrs)
 
+// Rows: the axes of x before `axis` number them, the others are a row's numbers. ----------------
+// y = coeff * the sum of x, |x| or x^2 of each row.
+DRML_OP(void, reduction_forward, const Tensor& x, const Tensor& y, int64_t axis,
+        Reduction operation, float coeff)
+DRML_OP(void, reduction_backward, const Tensor& x, const Tensor& dy, const Tensor& dx, int64_t axis,
+        Reduction operation, float coeff)
+// y = x - mean of its row, divided by `deviation` (one number per row: the row's standard deviation
+// + eps, which forward writes) unless it is null. x and y may be the same tensor, and so may dy and
+// dx. As Caffe's, the gradient takes eps for 0 where it is added to the deviation.
+DRML_OP(void, mvn_forward, const Tensor& x, const Tensor& y, const Tensor* deviation, int64_t axis,
+        float eps)
+DRML_OP(void, mvn_backward, const Tensor& y, const Tensor& dy, const Tensor& dx,
+        const Tensor* deviation, int64_t axis)
+
 }  // namespace drml

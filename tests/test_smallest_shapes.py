@@ -273,6 +273,37 @@ def test_scale(shape: Shape, layout: Layout, axis: int, axes: int) -> None:
     check("scale_backward", x, scale, dy, None, dscale, None, axis)
 
 
+ROWS = [
+    # One thread per row, for two blocks of rows; and a block per row that goes round twice.
+    ((1, 1), 1),
+    ((257, 3), 1),
+    ((3, 131), 1),
+]
+
+
+@races
+@pytest.mark.parametrize("operation", ["SUM", "ASUM", "SUMSQ"])
+@pytest.mark.parametrize(("shape", "axis"), [*ROWS, ((2, 4099, 2), 1)])
+def test_reduction(shape: Shape, axis: int, operation: str) -> None:
+    """The longest rows are summed in two parts."""
+    x, dy = random_array(shape, 1), random_array(shape[:axis], 2)
+    what = getattr(_core.Reduction, operation)
+    check("reduction_forward", x, unset(dy.shape), axis, what, 0.5)
+    check("reduction_backward", x, dy, unset(shape), axis, what, 0.5)
+
+
+@races
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(("shape", "axis"), ROWS)
+def test_mvn(shape: Shape, axis: int, normalize: bool) -> None:
+    x, y, dy = (random_array(shape, seed) for seed in (1, 2, 3))
+    divisors = random_array(shape[:1], 4, away=1) if normalize else None
+    check("mvn_forward", x, unset(shape), unset(shape[:1]) if normalize else None, axis, 0.1)
+    check("mvn_forward", x, x, divisors, axis, 0.1)
+    check("mvn_backward", y, dy, unset(shape), divisors, axis)
+    check("mvn_backward", y, dy, dy, divisors, axis)
+
+
 # Maps ---------------------------------------------------------------------------------------------
 
 
