@@ -109,6 +109,7 @@ bool Tensor::is_channels_last() const {
 }
 
 bool Tensor::is_dense() const {
+  if (size() == 0) return true;
   std::vector<std::pair<int64_t, int64_t>> axes;  // stride, size
   for (size_t axis = 0; axis < shape_.size(); ++axis) {
     if (shape_[axis] != 1) axes.emplace_back(strides_[axis], shape_[axis]);
