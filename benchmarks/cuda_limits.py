@@ -238,7 +238,7 @@ def update_work(net: Net) -> list[Work]:
     numbers = sum(param.blob.count for param in net.learnable if param.lr_mult)
     # Weights and velocities are read and written, gradients read; then gradients become zero.
     return [
-        Work("update", "sgd_update_kernel", 5 * numbers),
+        Work("update", "update_kernel (SGD)", 5 * numbers),
         Work("update", "flat_kernel (fill)", numbers),
     ]
 
