@@ -222,6 +222,20 @@ void bind_attributes(py::module_& module) {
            }),
            py::arg("size"), py::arg("alpha"), py::arg("beta"), py::arg("k"),
            py::arg("within_channel"));
+  py::enum_<NeuronKind>(module, "NeuronKind")
+      .value("TANH", NeuronKind::tanh)
+      .value("ELU", NeuronKind::elu)
+      .value("ABSVAL", NeuronKind::absval)
+      .value("POWER", NeuronKind::power)
+      .value("EXP", NeuronKind::exp)
+      .value("LOG", NeuronKind::log)
+      .value("BNLL", NeuronKind::bnll)
+      .value("THRESHOLD", NeuronKind::threshold);
+  py::class_<NeuronAttrs>(module, "NeuronAttrs")
+      .def(py::init([](NeuronKind kind, float a, float b, float c) {
+             return NeuronAttrs{kind, a, b, c};
+           }),
+           py::arg("kind"), py::arg("a") = 0.0f, py::arg("b") = 0.0f, py::arg("c") = 0.0f);
 }
 
 void bind_runtime(py::module_& module) {
@@ -356,6 +370,8 @@ PYBIND11_MODULE(DRML_MODULE, module) {
   DRML_BIND(relu_backward, arg("x"), arg("dy"), arg("dx"), arg("negative_slope"));
   DRML_BIND(sigmoid_forward, arg("x"), arg("y"));
   DRML_BIND(sigmoid_backward, arg("y"), arg("dy"), arg("dx"));
+  DRML_BIND(neuron_forward, arg("x"), arg("y"), arg("attrs"));
+  DRML_BIND(neuron_backward, arg("x"), arg("y"), arg("dy"), arg("dx"), arg("attrs"));
   DRML_BIND(dropout, arg("x"), arg("y"), arg("ratio"), arg("key"), arg("position"));
   DRML_BIND(eltwise_sum, arg("x"), arg("coeff"), arg("y"));
   DRML_BIND(eltwise_product_forward, arg("x"), arg("y"));

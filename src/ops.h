@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "attributes.h"
+#include "neuron.h"
 #include "tensor.h"
 
 // Declares `result name(...)` in the namespace of every backend.
@@ -117,6 +118,10 @@ DRML_OP(void, relu_backward, const Tensor& x, const Tensor& dy, const Tensor& dx
         float negative_slope)
 DRML_OP(void, sigmoid_forward, const Tensor& x, const Tensor& y)
 DRML_OP(void, sigmoid_backward, const Tensor& y, const Tensor& dy, const Tensor& dx)
+// The function that attrs names; backward reads of x and y what the function's slope needs.
+DRML_OP(void, neuron_forward, const Tensor& x, const Tensor& y, const NeuronAttrs& attrs)
+DRML_OP(void, neuron_backward, const Tensor& x, const Tensor& y, const Tensor& dy, const Tensor& dx,
+        const NeuronAttrs& attrs)
 // y = x / (1 - ratio), or 0 with probability `ratio` as drawn by (key, position, place of the
 // element in the order of the axes). The same call on dy gives dx.
 DRML_OP(void, dropout, const Tensor& x, const Tensor& y, float ratio, uint64_t key,

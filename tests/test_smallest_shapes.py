@@ -130,6 +130,22 @@ def test_relu_and_sigmoid(shape: Shape, layout: Layout) -> None:
     check("sigmoid_backward", x, dy, y)
 
 
+@pytest.mark.parametrize("kind", _core.NeuronKind.__members__.values())
+@pytest.mark.parametrize(("shape", "layout"), ELEMENTS)
+def test_neuron(shape: Shape, layout: Layout, kind: object) -> None:
+    x, y, dy = (Laid(np.abs(random_array(shape, seed)), layout) for seed in (1, 2, 3))
+    dx = Laid(unset(shape), layout)
+    # Powers are four functions; the others read fewer of the numbers.
+    powers = (0, 1, 2, 0.5) if kind == _core.NeuronKind.POWER else (0.5,)
+    for power in powers:
+        attrs = _core.NeuronAttrs(kind, power, 0.75, 1)
+        check("neuron_forward", x, dx, attrs)
+        check("neuron_forward", x, x, attrs)
+        if kind != _core.NeuronKind.THRESHOLD:
+            check("neuron_backward", x, y, dy, dx, attrs)
+            check("neuron_backward", x, y, dy, dy, attrs)
+
+
 @pytest.mark.parametrize("ratio", [0.0, 0.5])
 @pytest.mark.parametrize(("shape", "layout"), ELEMENTS)
 def test_dropout(shape: Shape, layout: Layout, ratio: float) -> None:
