@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RMSPropSolver,
         get_solver,
     )
+    from drml.user_layer import Layer
 
 __all__ = [
     "TEST",
@@ -33,6 +34,7 @@ __all__ = [
     "AdaGradSolver",
     "AdamSolver",
     "DrmlError",
+    "Layer",
     "NesterovSolver",
     "Net",
     "NetSpec",
@@ -54,6 +56,7 @@ _HOMES = {
     "AdaGradSolver": "drml.solvers",
     "AdamSolver": "drml.solvers",
     "DrmlError": "drml.errors",
+    "Layer": "drml.user_layer",
     "NesterovSolver": "drml.solvers",
     "Net": "drml.net",
     "NetSpec": "drml.net_spec",

@@ -30,6 +30,7 @@ from drml.insert_splits import insert_splits
 from drml.layer_node import LayerNode
 from drml.layers import Layer, find, unknown_type
 from drml.layers.base import Context
+from drml.layers.memory_data import MemoryData
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import LayerSource, NetFile, check_layer_fields, nearest, read_net
 from drml.shared_params import Param, ParamTable
@@ -321,6 +322,22 @@ class Net:
         if self.phase != pb.TEST:
             raise NetError(f"{self.path}: a CUDA graph is for inference, phase TEST")
         self._graph = GraphedLayers(self.layers, self.device)
+
+    def set_input_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike) -> None:
+        """Gives the MemoryData layer, the first if there are several, arrays to serve.
+
+        Args:
+            data: (M, C, H, W), M a multiple of the batch size; a float32 array is not copied.
+            labels: M numbers, of shape (M,) or (M, 1, 1, 1).
+
+        Raises:
+            NetError: there is no such layer, or the shapes do not fit.
+        """
+        for node in self.layers:
+            if isinstance(node.layer, MemoryData):
+                node.layer.set_arrays(data, labels)
+                return
+        raise NetError(f"{self.path}: set_input_arrays is for nets with a MemoryData layer")
 
     def reshape(self) -> None:
         """Passes the shapes of the inputs, after `blobs[name].reshape(...)`, on to all layers."""
