@@ -188,6 +188,15 @@ def test_full_disk_leaves_no_file(tmp_path: Path, file: Path) -> None:
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
+def test_names_that_do_not_go_together(tmp_path: Path) -> None:
+    layers = [("a", [np.ones(2)]), ("a/0", [np.ones(2)])]
+    message = error_of(lambda path: write_layers(path, layers), tmp_path / "w.h5")
+    assert message.startswith("cannot be written as HDF5: ")
+    assert not list(tmp_path.iterdir())
+    write_layers(tmp_path / "w.h5", [("a", [np.ones(2)]), ("a/b", [np.zeros(3)])])
+    assert [name for name, _ in read_layers(tmp_path / "w.h5")] == ["a", "a/b"]
+
+
 def wrong_file(tmp_path: Path, fill: Callable[[h5py.File], object]) -> Path:
     path = tmp_path / "wrong.h5"
     with h5py.File(path, "w") as stored:

@@ -268,9 +268,9 @@ def test_ops_refuse_what_does_not_fit(name: str) -> None:
         ('type: "RMSProp"\nmomentum: 0.5', ":2: momentum: RMSProp has none"),
         ('type: "RMSProp"\nrms_decay: 1', ":2: rms_decay: must be 0 or more and less than 1, not"),
         ('type: "RMSProp"\nrms_decay: -0.1', ":2: rms_decay: must be 0 or more and less than 1"),
-        ('type: "AdaDelta"\nmomentum: 1', ":2: momentum: must be 0 or more .* for AdaDelta, not 1"),
+        ('type: "AdaDelta"\nmomentum: 1.5', ":2: momentum: must be 0 to 1 for AdaDelta, not 1.5"),
         ('type: "Adam"\nmomentum: -1', ":2: momentum: must be 0 or more .* for Adam, not -1"),
-        ('type: "Adam"\nmomentum2: 1', ":2: momentum2: must be 0 or more and less than 1, not 1"),
+        ('type: "Adam"\nmomentum2: 1', ":2: momentum2: must be 0 or more .* for Adam, not 1"),
         ('type: "Adam"\ndelta: -1', ":2: delta: must be 0 or more, not -1"),
         ('type: "Adam"\ndelta: nan', ":2: delta: must be a finite number, not nan"),
         ('type: "Adma"', ":1: unknown solver type 'Adma'; did you mean 'Adam'"),
@@ -281,6 +281,17 @@ def test_settings_that_do_not_fit_the_solver(text: str, message: str) -> None:
     file = f'{text}\nbase_lr: 1 lr_policy: "fixed" snapshot_after_train: false net_param {net}'
     with pytest.raises(SolverError, match=message):
         make_solver(file)
+
+
+def test_second_histories_follow_all_first_ones() -> None:
+    solver = make_solver(TYPES["Adam"].prototxt())
+    solver.net.blobs["x"].data[...] = 1
+    solver.net.blobs["y"].data[...] = -1
+    solver.step(1)
+    for index, blob in enumerate(solver.net.params["fc"]):
+        assert [h.shape for h in solver.history[index::2]] == [blob.shape] * 2
+        assert relative_error(solver.history[index].data, 0.2 * blob.diff) < 1e-6
+        assert relative_error(solver.history[2 + index].data, 0.05 * blob.diff**2) < 1e-6
 
 
 def test_class_chosen_by_hand_trains_a_file_that_names_none() -> None:

@@ -289,9 +289,11 @@ def _write(path: AnyPath, fill: Any) -> None:
         try:
             with h5py.File(sink, "w") as target:
                 fill(target)
-        except Exception:
+        except Exception as error:
+            # Such as a layer `a/0` beside the first blob of a layer `a`.
             if sink.failure is None:
-                raise
+                reason = " ".join(str(error).split())
+                raise WeightsError(f"{path}: cannot be written as HDF5: {reason}") from error
         if sink.failure is not None:
             raise sink.failure
 

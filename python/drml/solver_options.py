@@ -97,7 +97,7 @@ def _check_type(solver: SolverFile, own_type: str) -> None:
 
 
 def _check_updates(solver: SolverFile, own_type: str) -> None:
-    """Checks what the updates of single types read; Caffe's own checks are the first two."""
+    """Checks what the updates of single types read; the first two checks are Caffe's own."""
     param = solver.message
     if own_type in ("AdaGrad", "RMSProp") and param.momentum != 0:
         raise _error(
@@ -107,16 +107,14 @@ def _check_updates(solver: SolverFile, own_type: str) -> None:
         raise _error(
             solver, "rms_decay", f"must be 0 or more and less than 1, not {param.rms_decay:g}"
         )
-    if own_type in ("AdaDelta", "Adam") and not 0 <= param.momentum < 1:
-        raise _error(
-            solver,
-            "momentum",
-            f"must be 0 or more and less than 1 for {own_type}, not {param.momentum:g}",
-        )
-    if own_type == "Adam" and not 0 <= param.momentum2 < 1:
-        raise _error(
-            solver, "momentum2", f"must be 0 or more and less than 1, not {param.momentum2:g}"
-        )
+    if own_type == "AdaDelta" and not 0 <= param.momentum <= 1:
+        raise _error(solver, "momentum", f"must be 0 to 1 for AdaDelta, not {param.momentum:g}")
+    for field in ("momentum", "momentum2") if own_type == "Adam" else ():
+        value = getattr(param, field)
+        if not 0 <= value < 1:
+            raise _error(
+                solver, field, f"must be 0 or more and less than 1 for Adam, not {value:g}"
+            )
     if own_type in _READ_BY["delta"] and param.delta < 0:
         raise _error(solver, "delta", f"must be 0 or more, not {param.delta:g}")
 
