@@ -231,6 +231,7 @@ def test_errors_name_the_users_file_and_line(folder: Path, where: str) -> None:
         (python("A", module="broken_syntax"), r"broken_syntax\.py:2: on import: SyntaxError: "),
         (python("A", module="raises"), r"raises\.py:3: on import: ZeroDivisionError: division"),
         (python("A", module="imports"), r"imports\.py:1: on import: ModuleNotFoundError: No mod"),
+        (python("A", module="pycaffes"), "No module named 'caffe'; write `import drml as caffe`"),
         (python("A", module="leaves"), r"leaves\.py:2: on import: SystemExit: 3"),
         (python("Half", more='top: "y"'), "in forward: NotImplementedError: the layer has no for"),
         (python("Growing", more='bottom: "x" top: "y" loss_weight: 1'), "Growing .* has no backwa"),
@@ -241,6 +242,7 @@ def test_mistakes(folder: Path, text: str, message: str) -> None:
     (folder / "broken_syntax.py").write_text("x = 1\ny = (\n")
     (folder / "raises.py").write_text("\n\n1 / 0\n")
     (folder / "imports.py").write_text("import there_is_no_such_module\n")
+    (folder / "pycaffes.py").write_text("import caffe\n")
     (folder / "leaves.py").write_text("import sys\nsys.exit(3)\n")
     with pytest.raises(DrmlError, match=message.replace("?", r"\?")) as caught:
         run(folder, f"{INPUT}\n{text} force_backward: true")

@@ -1,9 +1,8 @@
 """Caffe's other solvers: Nesterov, AdaGrad, RMSProp, AdaDelta, Adam; and the one a file asks for.
 
 All do an iteration as SGDSolver does: clipping, iter_size, weight decay, learning-rate policy and
-multipliers are the same, only the update differs. Below, g is a parameter's gradient with weight
-decay, w the parameter, and rate includes lr_mult. As in Caffe, nothing corrects the direction of a
-weight decay that adaptive rates scale.
+multipliers are the same, only the update differs. Below, w is a parameter, g its gradient with that
+of weight decay, which adaptive rates scale too, as in Caffe; rate includes lr_mult.
 """
 
 from __future__ import annotations

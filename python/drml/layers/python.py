@@ -80,7 +80,7 @@ class Python(Layer):
         except (Exception, SystemExit) as error:
             raise self._user_error(f"in {what}", error) from error
 
-    def _user_error(self, what: str, error: BaseException) -> NetError:
+    def _user_error(self, what: str, error: BaseException, hint: str = "") -> NetError:
         """The user's error in one line, with the place in the user's own file."""
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename == self._file]
@@ -92,7 +92,7 @@ class Python(Layer):
             place = f"{error.filename}:{error.lineno}: "
         text = " ".join(str(error).split())
         kind = type(error).__name__
-        return self.error(f"{place}{what}: {kind}{f': {text}' if text else ''}")
+        return self.error(f"{place}{what}: {kind}{f': {text}' if text else ''}{hint}")
 
     def _module(self) -> ModuleType:
         """The user's module, imported once."""
@@ -108,8 +108,9 @@ class Python(Layer):
         except NetError:
             raise
         except ModuleNotFoundError as error:
-            if error.name != name.partition(".")[0] and error.name != name:
-                raise self._user_error("on import", error) from error
+            if error.name not in (name.partition(".")[0], name):
+                hint = "; write `import drml as caffe`" if error.name == "caffe" else ""
+                raise self._user_error("on import", error, hint) from error
             near = nearest(name, [path.stem for path in Path(folder).glob("*.py")])
             raise self.error(
                 f"no module '{name}' in {folder} or on Python's path{near}", "python_param.module"
