@@ -44,6 +44,15 @@ void cuda::pooling_forward(const Tensor& x, const Tensor& y, const PoolingAttrs&
   }
 }
 
+void cuda::pooling_mask(const Tensor& x, const Tensor& mask, const PoolingAttrs& attrs) {
+  const PoolingSizes sizes = make_sizes("pooling_mask", make_mask_shape(x, mask, attrs));
+  const int64_t n = mask.size();
+  if (n == 0) return;
+  Context& context = Context::of(x);
+  DRML_LAUNCH(context, max_pooling_mask_kernel, blocks_for(n), kBlock, 0, sizes, n, x.data(),
+              mask.data());
+}
+
 void cuda::pooling_backward(const Tensor& x, const Tensor& dy, const Tensor& dx,
                             const PoolingAttrs& attrs) {
   const char* op = "pooling_backward";

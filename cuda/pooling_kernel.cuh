@@ -71,6 +71,29 @@ __global__ void max_pooling_forward_kernel(PoolingSizes s, int64_t n, const floa
   }
 }
 
+// One thread finds where in its plane the maximum of one window stands, or its first NaN.
+__global__ void max_pooling_mask_kernel(PoolingSizes s, int64_t n, const float* __restrict__ x,
+                                        float* __restrict__ mask) {
+  DRML_GRID_LOOP(i, n) {
+    const MapPlace window(i, s.windows);
+    const WindowSpan rows(s, 0, window.row);
+    const WindowSpan columns(s, 1, window.column);
+    const float* map = x + window.map * s.size[0] * s.size[1];
+    int place = rows.first * s.size[1] + columns.first;
+    float best = map[place];
+    for (int row = rows.first; row < rows.last; ++row) {
+      for (int column = columns.first; column < columns.last; ++column) {
+        const float value = map[row * s.size[1] + column];
+        if (value > best || (value != value && best == best)) {
+          best = value;
+          place = row * s.size[1] + column;
+        }
+      }
+    }
+    mask[i] = static_cast<float>(place);
+  }
+}
+
 // One thread computes the mean of one window.
 __global__ void ave_pooling_forward_kernel(PoolingSizes s, int64_t n, const float* __restrict__ x,
                                            float* __restrict__ y) {

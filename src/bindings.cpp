@@ -360,6 +360,7 @@ PYBIND11_MODULE(DRML_MODULE, module) {
   DRML_BIND(scale_backward, arg("x"), arg("scale"), arg("dy"), arg("dx").none(true),
             arg("dscale").none(true), arg("dbias").none(true), arg("axis"));
   DRML_BIND(pooling_forward, arg("x"), arg("y"), arg("attrs"));
+  DRML_BIND(pooling_mask, arg("x"), arg("mask"), arg("attrs"));
   DRML_BIND(pooling_backward, arg("x"), arg("dy"), arg("dx"), arg("attrs"));
   DRML_BIND(region_forward, arg("x"), arg("weight"), arg("bias"), arg("mean"), arg("variance"),
             arg("y"), arg("attrs"));

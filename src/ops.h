@@ -100,6 +100,8 @@ DRML_OP(void, scale_backward, const Tensor& x, const Tensor& scale, const Tensor
 // Pooling: x (N, C, H, W), y (N, C, H', W'); window i of an axis starts at i * stride - pad. MAX
 // skips the padding; AVE counts it as zeros, up to its far border. -------------------------------
 DRML_OP(void, pooling_forward, const Tensor& x, const Tensor& y, const PoolingAttrs& attrs)
+// Where in its plane the maximum of each window stands, row * W + column.
+DRML_OP(void, pooling_mask, const Tensor& x, const Tensor& mask, const PoolingAttrs& attrs)
 DRML_OP(void, pooling_backward, const Tensor& x, const Tensor& dy, const Tensor& dx,
         const PoolingAttrs& attrs)
 

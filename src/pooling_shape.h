@@ -39,4 +39,11 @@ inline PoolingShape make_pooling_shape(const char* op, const Tensor& x, const Te
   return s;
 }
 
+// mask has one pixel per window.
+inline PoolingShape make_mask_shape(const Tensor& x, const Tensor& mask,
+                                    const PoolingAttrs& attrs) {
+  DRML_CHECK(attrs.max, "pooling_mask: only MAX has places of maxima");
+  return make_pooling_shape("pooling_mask", x, mask, attrs);
+}
+
 }  // namespace drml

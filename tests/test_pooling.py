@@ -77,6 +77,18 @@ def pooling_backward(
     return dx
 
 
+def pooling_mask(x: Array, kernel: Pair, stride: Pair, pad: Pair) -> Array:
+    """Row * W + column of each window's first maximum."""
+    counts = [window_count(x.shape[2 + a], kernel[a], stride[a], pad[a]) for a in (0, 1)]
+    mask = np.empty((*x.shape[:2], *counts))
+    for i, j, rows, columns, _ in windows(x, kernel, stride, pad):
+        for n, c in np.ndindex(x.shape[:2]):
+            seen = x[n, c, rows, columns]
+            row, column = np.unravel_index(np.argmax(seen), seen.shape)
+            mask[n, c, i, j] = (rows.start + row) * x.shape[3] + columns.start + column
+    return mask
+
+
 CASES = [
     # x shape, kernel, stride, pad
     ((1, 1, 1, 1), (1, 1), (1, 1), (0, 0)),
@@ -124,6 +136,37 @@ def test_kernel_equals_reference(
     dy = random_array(y.shape, 2)
     dx = pooling_backward(x, dy, method, kernel, stride, pad)
     check_layer(LayerRunner(text(method, kernel, stride, pad), [x]), [y], [dy], [dx], 1e-6)
+
+
+@pytest.mark.parametrize(NAMES, CASES)
+def test_second_top_tells_where_the_maxima_stand(
+    shape: tuple[int, ...], kernel: Pair, stride: Pair, pad: Pair
+) -> None:
+    """Half of the numbers are equal, and the gradient goes where the mask says."""
+    x = np.round(random_array(shape, 1))
+    runner = LayerRunner(text("MAX", kernel, stride, pad), [x], tops=2)
+    y, mask = runner.forward()
+    assert np.array_equal(y, pooling_forward(x, "MAX", kernel, stride, pad))
+    assert np.array_equal(mask, pooling_mask(x, kernel, stride, pad))
+    dy = random_array(y.shape, 2)
+    dx = runner.backward(dy, np.full(mask.shape, np.nan))[0]
+    assert relative_error(dx, pooling_backward(x, dy, "MAX", kernel, stride, pad)) < 1e-6
+
+
+def test_second_top_needs_max() -> None:
+    with pytest.raises(NetError, match="a second top, the places of maxima, needs pool: MAX"):
+        LayerRunner(text("AVE", (2, 2), (2, 2), (0, 0)), [np.zeros((1, 2, 4, 4))], tops=2)
+    attrs = _core.PoolingAttrs(max=False, kernel=(2, 2), stride=(2, 2))
+    with pytest.raises(ValueError, match="pooling_mask: only MAX has places of maxima"):
+        _core.pooling_mask(empty((1, 2, 6, 6)), empty((1, 2, 3, 3)), attrs)
+
+
+def test_mask_of_nan_is_the_first_one() -> None:
+    x = np.zeros((1, 19, 4, 4))
+    x[:, :, 1, 1] = x[:, :, 1, 0] = np.nan
+    x[:, :, 0, 0] = np.inf
+    mask = LayerRunner(text("MAX", (2, 2), (2, 2), (0, 0)), [x], tops=2).forward()[1]
+    assert np.array_equal(mask, np.broadcast_to([[4.0, 2], [8, 10]], mask.shape))
 
 
 @pytest.mark.cpu_only

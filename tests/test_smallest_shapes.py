@@ -344,6 +344,8 @@ def test_pooling(shape: Shape, windows: Pair, geometry: tuple[Pair, ...], larges
     attrs = _core.PoolingAttrs(largest, *geometry)
     check("pooling_forward", x, unset(dy.shape), attrs, exact=largest)
     check("pooling_backward", x, dy, unset(shape), attrs, exact=largest)
+    if largest:
+        check("pooling_mask", x, unset(dy.shape), attrs, exact=True)
 
 
 @races

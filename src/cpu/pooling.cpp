@@ -70,6 +70,35 @@ void cpu::pooling_forward(const Tensor& x, const Tensor& y, const PoolingAttrs& 
   }
 }
 
+void cpu::pooling_mask(const Tensor& x, const Tensor& mask, const PoolingAttrs& attrs) {
+  const PoolingGeometry g = make_geometry(make_mask_shape(x, mask, attrs));
+  const int64_t windows = mask.dim(0) * g.windows[0] * g.windows[1];
+#pragma omp parallel for schedule(static) if (x.size() > kParallelSize)
+  for (int64_t window = 0; window < windows; ++window) {
+    const int64_t in_map[2] = {window / g.windows[1] % g.windows[0], window % g.windows[1]};
+    int64_t first[2];
+    int64_t last[2];
+    for (int axis = 0; axis < 2; ++axis) {
+      const int64_t start = in_map[axis] * g.stride[axis] - g.pad[axis];
+      first[axis] = std::max<int64_t>(start, 0);
+      last[axis] = std::min(start + g.kernel[axis], g.size[axis]);
+    }
+    const float* map = x.data() + window / (g.windows[0] * g.windows[1]) * x.stride(0);
+    for (int64_t c = 0; c < g.channels; ++c) {
+      int64_t best = first[0] * g.size[1] + first[1];
+      for (int64_t row = first[0]; row < last[0]; ++row) {
+        for (int64_t column = first[1]; column < last[1]; ++column) {
+          const int64_t at = row * g.size[1] + column;
+          const float value = map[at * g.channels + c];
+          const float largest = map[best * g.channels + c];
+          if (value > largest || (value != value && largest == largest)) best = at;
+        }
+      }
+      mask.data()[window * g.channels + c] = static_cast<float>(best);
+    }
+  }
+}
+
 void cpu::pooling_backward(const Tensor& x, const Tensor& dy, const Tensor& dx,
                            const PoolingAttrs& attrs) {
   const PoolingGeometry g = make_geometry(make_pooling_shape("pooling_backward", x, dy, attrs));

@@ -21,6 +21,8 @@ class Pooling(Layer):
     be cut by the border, and is one less where that window would start beyond the map and its near
     padding. MAX skips the padding; AVE counts it as zeros and divides by the window's size, which
     the far border of the padding cuts. Of equal maxima the first gets the gradient.
+
+    A second top, for MAX, holds where in its plane each maximum stands: row * W + column.
     """
 
     type = "Pooling"
@@ -32,6 +34,7 @@ class Pooling(Layer):
         }
     )
     hints = frozenset({"engine"})
+    tops = (1, 2)
 
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
         param = self.param
@@ -40,6 +43,8 @@ class Pooling(Layer):
                 "pool: STOCHASTIC is not supported; MAX and AVE are", "pooling_param.pool"
             )
         self.max = param.pool == pb.PoolingParameter.MAX
+        if len(top) > 1 and not self.max:
+            raise self.error("a second top, the places of maxima, needs pool: MAX", "top")
         self.global_pooling = bool(param.global_pooling)
         self.round_up = param.round_mode == pb.PoolingParameter.CEIL
         self.stride = self._pair("stride", "stride_h", "stride_w")
@@ -94,7 +99,8 @@ class Pooling(Layer):
         self.attrs = _core.PoolingAttrs(
             max=self.max, kernel=self.kernel, stride=self.stride, pad=self.pad
         )
-        top[0].reshape(*shape[:2], *windows)
+        for blob in top:
+            blob.reshape(*shape[:2], *windows)
 
     def _windows(self, size: int, axis: int) -> int:
         """Number of windows along rows (0) or columns (1)."""
@@ -112,6 +118,8 @@ class Pooling(Layer):
 
     def forward(self, bottom: list[Blob], top: list[Blob]) -> None:
         _core.pooling_forward(bottom[0].value, top[0].value, self.attrs)
+        if len(top) > 1:
+            _core.pooling_mask(bottom[0].value, top[1].value, self.attrs)
 
     def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
         if propagate_down[0]:
