@@ -121,5 +121,18 @@ __device__ inline Sums add_parts(const BroadcastGroups& groups, int64_t group,
   return sums;
 }
 
+// Adds a group's sums to the places of its parameter; one thread does so for a group. Both arrays
+// may be null.
+__device__ inline void add_group_sums(const BroadcastGroups& groups, const float2* partial,
+                                      float* first, float* second) {
+  const int64_t group = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (group >= groups.count) return;
+  int64_t place[2];
+  groups.group.locate(group, place);
+  const Sums sums = add_parts(groups, group, partial);
+  if (first != nullptr) first[place[1]] += static_cast<float>(sums.first);
+  if (second != nullptr) second[place[1]] += static_cast<float>(sums.second);
+}
+
 }  // namespace cuda
 }  // namespace drml

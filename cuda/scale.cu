@@ -40,28 +40,34 @@ void add_sums(const char* op, const Tensor& x, const Tensor& parameter, const Te
 
 }  // namespace
 
-void cuda::scale_forward(const Tensor& x, const Tensor& scale, const Tensor* bias, const Tensor& y,
+void cuda::scale_forward(const Tensor& x, const Tensor* scale, const Tensor* bias, const Tensor& y,
                          int64_t axis) {
   const char* op = "scale_forward";
   check_scale_forward(op, x, scale, bias, y, axis);
   if (x.size() == 0) return;
-  const bool together = bias == nullptr || bias->same_layout(scale);
-  scale_and_add(op, x, scale, &scale, together ? bias : nullptr, y, axis);
+  if (scale == nullptr) return scale_and_add(op, x, *bias, nullptr, bias, y, axis);
+  const bool together = bias == nullptr || bias->same_layout(*scale);
+  scale_and_add(op, x, *scale, scale, together ? bias : nullptr, y, axis);
   if (!together) scale_and_add(op, y, *bias, nullptr, bias, y, axis);
 }
 
-void cuda::scale_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor* dx,
+void cuda::scale_backward(const Tensor& x, const Tensor* scale, const Tensor& dy, const Tensor* dx,
                           const Tensor* dscale, const Tensor* dbias, int64_t axis) {
   const char* op = "scale_backward";
   check_scale_backward(op, x, scale, dy, dx, dscale, dbias, axis);
   if (x.size() == 0) return;
   // The sums come first: dx may be the memory of dy.
-  const bool together = dbias == nullptr || dbias->same_layout(scale);
+  const bool together = scale != nullptr && (dbias == nullptr || dbias->same_layout(*scale));
   if (dscale != nullptr || (dbias != nullptr && together)) {
-    add_sums(op, x, scale, dy, dscale, together ? dbias : nullptr, axis);
+    add_sums(op, x, *scale, dy, dscale, together ? dbias : nullptr, axis);
   }
-  if (!together) add_sums(op, x, *dbias, dy, nullptr, dbias, axis);
-  if (dx != nullptr) scale_and_add(op, dy, scale, &scale, nullptr, *dx, axis);
+  if (dbias != nullptr && !together) add_sums(op, dy, *dbias, dy, nullptr, dbias, axis);
+  if (dx == nullptr) return;
+  if (scale != nullptr) {
+    scale_and_add(op, dy, *scale, scale, nullptr, *dx, axis);
+  } else if (dx->data() != dy.data()) {
+    copy(dy, *dx);
+  }
 }
 
 }  // namespace drml

@@ -31,16 +31,10 @@ __global__ void scale_sums_kernel(BroadcastGroups groups, const float* __restric
       groups, [=](int64_t i, int64_t) { return make_float2(x[i] * dy[i], dy[i]); }, partial);
 }
 
-// Adds a group's sums to dscale and to dbias; one thread does so for a group. Both may be null.
+// One thread adds a group's sums to dscale and to dbias. Both may be null.
 __global__ void scale_add_sums_kernel(BroadcastGroups groups, const float2* __restrict__ partial,
                                       float* __restrict__ dscale, float* __restrict__ dbias) {
-  const int64_t group = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (group >= groups.count) return;
-  int64_t place[2];
-  groups.group.locate(group, place);
-  const Sums sums = add_parts(groups, group, partial);
-  if (dscale != nullptr) dscale[place[1]] += static_cast<float>(sums.first);
-  if (dbias != nullptr) dbias[place[1]] += static_cast<float>(sums.second);
+  add_group_sums(groups, partial, dscale, dbias);
 }
 
 #ifdef __CUDACC_RTC__

@@ -356,9 +356,13 @@ PYBIND11_MODULE(DRML_MODULE, module) {
             arg("frozen"));
   DRML_BIND(batch_norm_backward, arg("x"), arg("mean"), arg("variance"), arg("dy"), arg("dx"),
             arg("eps"), arg("frozen"));
-  DRML_BIND(scale_forward, arg("x"), arg("scale"), arg("bias").none(true), arg("y"), arg("axis"));
-  DRML_BIND(scale_backward, arg("x"), arg("scale"), arg("dy"), arg("dx").none(true),
+  DRML_BIND(scale_forward, arg("x"), arg("scale").none(true), arg("bias").none(true), arg("y"),
+            arg("axis"));
+  DRML_BIND(scale_backward, arg("x"), arg("scale").none(true), arg("dy"), arg("dx").none(true),
             arg("dscale").none(true), arg("dbias").none(true), arg("axis"));
+  DRML_BIND(prelu_forward, arg("x"), arg("slope"), arg("y"));
+  DRML_BIND(prelu_backward, arg("x"), arg("slope"), arg("dy"), arg("dx").none(true),
+            arg("dslope").none(true));
   DRML_BIND(pooling_forward, arg("x"), arg("y"), arg("attrs"));
   DRML_BIND(pooling_mask, arg("x"), arg("mask"), arg("attrs"));
   DRML_BIND(pooling_backward, arg("x"), arg("dy"), arg("dx"), arg("attrs"));

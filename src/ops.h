@@ -91,11 +91,18 @@ DRML_OP(void, batch_norm_backward, const Tensor& x, const Tensor& mean, const Te
         const Tensor& dy, const Tensor& dx, float eps, bool frozen)
 
 // y = x * scale + bias, where scale and bias have the axes of x from `axis` on, and all others are
-// broadcast; x and y lie alike in memory and may be the same tensor, and so may dy and dx. -------
-DRML_OP(void, scale_forward, const Tensor& x, const Tensor& scale, const Tensor* bias,
+// broadcast; either may be null, then it is 1 or 0. x and y lie alike in memory and may be the same
+// tensor, and so may dy and dx. -------
+DRML_OP(void, scale_forward, const Tensor& x, const Tensor* scale, const Tensor* bias,
         const Tensor& y, int64_t axis)
-DRML_OP(void, scale_backward, const Tensor& x, const Tensor& scale, const Tensor& dy,
+DRML_OP(void, scale_backward, const Tensor& x, const Tensor* scale, const Tensor& dy,
         const Tensor* dx, const Tensor* dscale, const Tensor* dbias, int64_t axis)
+
+// PReLU: y = x, and below zero x * slope; slope has one number per index of axis 1, (C,), or one
+// for all, (). x and y lie alike in memory and may be the same tensor, and so may dy and dx. -----
+DRML_OP(void, prelu_forward, const Tensor& x, const Tensor& slope, const Tensor& y)
+DRML_OP(void, prelu_backward, const Tensor& x, const Tensor& slope, const Tensor& dy,
+        const Tensor* dx, const Tensor* dslope)
 
 // Pooling: x (N, C, H, W), y (N, C, H', W'); window i of an axis starts at i * stride - pad. MAX
 // skips the padding; AVE counts it as zeros, up to its far border. -------------------------------

@@ -287,6 +287,29 @@ def test_scale(shape: Shape, layout: Layout, axis: int, axes: int) -> None:
     check("scale_forward", x, scale, None, y, axis)
     check("scale_backward", x, scale, dy, y, None, None, axis)
     check("scale_backward", x, scale, dy, None, dscale, None, axis)
+    check("scale_forward", x, None, Laid(bias, row_major), y, axis)
+    check("scale_backward", x, None, dy, y, None, Laid(dbias, row_major), axis)
+
+
+@races
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((1, 1), row_major),
+        ((257, 3), row_major),
+        ((2, 3, 5, 3), channels_last),
+        ((3, 2, 33), row_major),
+    ],
+)
+def test_prelu(shape: Shape, layout: Layout) -> None:
+    x, dy = Laid(random_array(shape, 1), layout), Laid(random_array(shape, 2), layout)
+    for of_slope in ((), shape[1:2]):
+        slope, dslope = (np.asarray(random_array(of_slope, seed)) for seed in (3, 4))
+        check("prelu_forward", x, slope, Laid(unset(shape), layout))
+        check("prelu_forward", x, slope, x)
+        check("prelu_backward", x, slope, dy, Laid(unset(shape), layout), dslope)
+        check("prelu_backward", x, slope, dy, dy, dslope)
+        check("prelu_backward", x, slope, dy, None, dslope)
 
 
 ROWS = [
