@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_testing import enter_small, refused
+from cli_testing import enter_small, only_error, refused
 
 from drml.commands.nets import synthetic_net
 from drml.device import is_cuda
@@ -137,3 +137,18 @@ def test_bad_numbers(
     line = refused(capsys, "time", "--model", "train.prototxt", option, value)
     assert line.startswith(f"argument {option}: must be ")
     assert value in line
+
+
+def test_numbers_that_a_layer_refuses_are_one_line(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels and numbers of rows are 0 and 1 here, and an Embed of one row has no row 1."""
+    Path("embed.prototxt").write_text(
+        """layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 8 } } }
+        layer { name: "embed" type: "Embed" bottom: "x" top: "y"
+          embed_param { input_dim: 1 num_output: 3 } }"""
+    )
+    capsys.readouterr()
+    assert main(["time", "--model", "embed.prototxt", "--iterations", "1"]) == 2
+    line = only_error(capsys.readouterr().err.splitlines()[-1] + "\n")
+    assert line.startswith("embed.prototxt:2: layer 'embed' (Embed): gather_forward: index 1 at")

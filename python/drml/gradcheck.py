@@ -105,8 +105,9 @@ def check_net(
 def _check_layer(
     node: LayerNode, samples: int, rng: np.random.Generator, tolerance: float
 ) -> LayerCheck:
-    if type(node.layer).backward is Layer.backward or not any(
-        node.layer.can_backward_to(index) for index in range(len(node.bottom))
+    learns = bool(node.layer.blobs)
+    if type(node.layer).backward is Layer.backward or not (
+        learns or any(node.layer.can_backward_to(index) for index in range(len(node.bottom)))
     ):
         return LayerCheck(node.name, node.type)
     alone = _LayerAlone(node, rng)
@@ -149,7 +150,8 @@ class _LayerAlone:
         self._position = self._layer.position
         # Set before each forward: statistics run up in it, and what is learned is varied here.
         self._parameters = [blob.read_data().copy() for blob in self._layer.blobs]
-        self._direction = [rng.standard_normal(blob.shape) for blob in self._top]
+        # What a layer chooses by its inputs' values decides the shapes of its tops.
+        self._direction = [rng.standard_normal(y.shape) for y in self.outputs()]
         if node.layer.is_loss:
             for direction in self._direction[1:]:
                 # Further tops of a loss layer are for looking at: nothing flows back from them.
@@ -224,6 +226,9 @@ def _random_bottom(
     shape = node.bottom[index].shape
     if node.layer.can_backward_to(index):
         return rng.standard_normal(shape)
+    example = node.layer.example(index, node.bottom, rng)
+    if example is not None:
+        return example
     scores = node.bottom[0].shape
     if shape == scores:
         # A label per score: every elementwise loss takes -1, 0 and 1.

@@ -265,6 +265,16 @@ class Net:
         for node in nodes:
             node.forward()
 
+    def wait(self) -> None:
+        """Waits for the kernels of a CUDA device.
+
+        Raises:
+            NetError: a kernel found something wrong with its input.
+        """
+        if is_cuda(self.device):
+            with self._naming_faults():
+                _core.cuda_synchronize(self.device)
+
     @contextmanager
     def _naming_faults(self) -> Iterator[None]:
         """Names the layer of what kernels found wrong, which is told when results are read."""

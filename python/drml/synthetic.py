@@ -22,7 +22,7 @@ def random_values(array: Array) -> None:
 
 
 def random_labels(array: Array) -> None:
-    """Fills labels with 0 and 1, which every loss takes."""
+    """Fills labels with 0 and 1, which every loss takes, and most layers that read row numbers."""
     array[...] = np.random.Generator(np.random.Philox(array.size)).integers(0, 2, array.shape)
 
 
@@ -48,30 +48,30 @@ def replace_data_layers(file: NetFile, context: Context) -> tuple[NetFile, dict[
     """The net with every data layer replaced by an Input layer.
 
     Returns:
-        The net, and for each input blob what fills it: labels for what a loss or accuracy compares
-        with, else random numbers.
+        The net, and for each input blob what fills it: 0 and 1 for labels and numbers of rows, else
+        random numbers.
     """
-    compared = {
-        source.param.bottom[1]
-        for source in file.layers
-        if len(source.param.bottom) > 1 and _compares(source)
-    }
+    numbered = {name for source in file.layers for name in _numbered(source.param)}
     fills: dict[str, Fill] = {}
     layers: list[LayerSource] = []
     for source in file.layers:
         layer_class = find(source.param.type)
         if layer_class is not None and layer_class.is_data:
             for name in source.param.top:
-                fills[name] = random_labels if name in compared else random_values
+                fills[name] = random_labels if name in numbered else random_values
             if source.param.type != "Input":
                 source = source.replaced(_input_layer(source, top_shapes(source, context)))
         layers.append(source)
     return file.with_layers(layers), fills
 
 
-def _compares(source: LayerSource) -> bool:
-    layer_class = find(source.param.type)
-    return source.param.type == "Accuracy" or (layer_class is not None and layer_class.is_loss)
+def _numbered(param: pb.LayerParameter) -> list[str]:
+    """The bottoms that hold labels or numbers of rows."""
+    layer_class = find(param.type)
+    if layer_class is None:
+        return []
+    positions = (1,) if layer_class.is_loss else layer_class.numbered
+    return [param.bottom[i] for i in positions if -len(param.bottom) <= i < len(param.bottom)]
 
 
 def _input_layer(source: LayerSource, shapes: list[Shape]) -> pb.LayerParameter:

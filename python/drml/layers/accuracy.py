@@ -26,6 +26,7 @@ class Accuracy(Layer):
     supported = frozenset({"top_k", "axis", "ignore_label"})
     bottoms = (2, 2)
     tops = (1, 2)
+    numbered = (1,)
 
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
         x, label = bottom

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from drml.blob import Blob
 from drml.device import default_device
 from drml.errors import NetError
@@ -77,6 +80,7 @@ class Layer:
         is_data: whether the tops come from outside the net.
         in_place: whether a top may be the same blob as a bottom.
         remark: what users of a net with such a layer should know; told once among the net's notes.
+        numbered: the bottoms, negative ones from the end, that hold labels or numbers of rows.
         on_host: whether forward reads or writes numbers on the host, which no CUDA graph records.
     """
 
@@ -90,6 +94,7 @@ class Layer:
     is_data: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
     remark: ClassVar[str] = ""
+    numbered: ClassVar[tuple[int, ...]] = ()
     on_host: ClassVar[bool] = False
 
     def __init__(self, param: pb.LayerParameter, source: Source, context: Context) -> None:
@@ -189,6 +194,15 @@ class Layer:
     def can_backward_to(self, index: int) -> bool:
         """Whether force_backward may ask for this bottom's gradient; a loss's labels have none."""
         return not (self.is_loss and index == 1)
+
+    def example(
+        self, index: int, bottom: list[Blob], random: np.random.Generator
+    ) -> npt.NDArray[np.generic] | None:
+        """Values that fit a bottom without a gradient, to try the layer; None where any label does.
+
+        For bottoms that hold numbers of rows or samples, of which not all exist.
+        """
+        return None
 
     def close(self) -> None:
         """Stops background threads and closes files; the layer is not used afterwards."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from drml import _core
 from drml.blob import Blob
 from drml.layers.base import Layer, register
@@ -17,6 +20,7 @@ class BatchReindex(Layer):
 
     type = "BatchReindex"
     bottoms = (2, 2)
+    numbered = (1,)
 
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
         x, index = bottom
@@ -31,6 +35,11 @@ class BatchReindex(Layer):
 
     def can_backward_to(self, index: int) -> bool:
         return index == 0
+
+    def example(
+        self, index: int, bottom: list[Blob], random: np.random.Generator
+    ) -> npt.NDArray[np.generic] | None:
+        return random.integers(0, max(1, bottom[0].num), bottom[1].shape) if index == 1 else None
 
     def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
         if propagate_down[1]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from drml import _core
 from drml._core import Tensor
 from drml.blob import Array, Blob
@@ -27,6 +30,7 @@ class Embed(Layer):
     type = "Embed"
     param_field = "embed_param"
     supported = frozenset({"num_output", "input_dim", "bias_term", "weight_filler", "bias_filler"})
+    numbered = (0,)
 
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
         param = self.param
@@ -66,6 +70,11 @@ class Embed(Layer):
 
     def can_backward_to(self, index: int) -> bool:
         return False
+
+    def example(
+        self, index: int, bottom: list[Blob], random: np.random.Generator
+    ) -> npt.NDArray[np.generic] | None:
+        return random.integers(0, self.param.input_dim, bottom[0].shape)
 
     def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
         if propagate_down[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from drml import _core
 from drml.blob import Blob
@@ -25,6 +26,7 @@ class Filter(Layer):
     bottoms = (2, None)
     tops = (1, None)
     on_host = True
+    numbered = (-1,)
 
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
         if len(top) != len(bottom) - 1:
@@ -64,6 +66,12 @@ class Filter(Layer):
 
     def can_backward_to(self, index: int) -> bool:
         return index < len(self.layer_param.bottom) - 1
+
+    def example(
+        self, index: int, bottom: list[Blob], random: np.random.Generator
+    ) -> npt.NDArray[np.generic] | None:
+        selects = index == len(bottom) - 1
+        return 1 - np.arange(bottom[-1].count).reshape(bottom[-1].shape) % 2 if selects else None
 
     def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
         if propagate_down[-1]:
