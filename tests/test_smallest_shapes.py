@@ -57,25 +57,6 @@ def test_copy_and_add(op: str, shape: Shape, x_layout: Layout, y_layout: Layout)
     check(op, Laid(x, x_layout), Laid(y, y_layout), exact=True)
 
 
-@races
-@pytest.mark.parametrize(
-    ("shape", "index", "layout"),
-    [
-        ((3,), [2, 0, 2], row_major),
-        ((2, 3, 2, 3), [1, 1, 0, 1], channels_last),
-        # More numbers than a block takes, and an index whose numbers lie apart.
-        ((5, 131), [[4, 0], [4, 3]], row_major),
-    ],
-)
-def test_gather(shape: Shape, index: list[object], layout: Layout) -> None:
-    numbers = np.array(index)
-    chosen = (numbers.size, *shape[1:])
-    x, dy = Laid(random_array(shape, 1), layout), Laid(random_array(chosen, 2), layout)
-    places = Laid(numbers, with_gaps)
-    check("gather_forward", x, places, Laid(unset(chosen), layout), exact=True)
-    check("gather_backward", dy, places, x)
-
-
 ELEMENTS = [((1029,), row_major), ((5,), unaligned), ((2, 3, 5, 3), channels_last)]
 
 
@@ -312,37 +293,6 @@ def test_prelu(shape: Shape, layout: Layout) -> None:
         check("prelu_backward", x, slope, dy, None, dslope)
 
 
-ROWS = [
-    # One thread per row, for two blocks of rows; and a block per row that goes round twice.
-    ((1, 1), 1),
-    ((257, 3), 1),
-    ((3, 131), 1),
-]
-
-
-@races
-@pytest.mark.parametrize("operation", ["SUM", "ASUM", "SUMSQ"])
-@pytest.mark.parametrize(("shape", "axis"), [*ROWS, ((2, 4099, 2), 1)])
-def test_reduction(shape: Shape, axis: int, operation: str) -> None:
-    """The longest rows are summed in two parts."""
-    x, dy = random_array(shape, 1), random_array(shape[:axis], 2)
-    what = getattr(_core.Reduction, operation)
-    check("reduction_forward", x, unset(dy.shape), axis, what, 0.5)
-    check("reduction_backward", x, dy, unset(shape), axis, what, 0.5)
-
-
-@races
-@pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize(("shape", "axis"), ROWS)
-def test_mvn(shape: Shape, axis: int, normalize: bool) -> None:
-    x, y, dy = (random_array(shape, seed) for seed in (1, 2, 3))
-    divisors = random_array(shape[:1], 4, away=1) if normalize else None
-    check("mvn_forward", x, unset(shape), unset(shape[:1]) if normalize else None, axis, 0.1)
-    check("mvn_forward", x, x, divisors, axis, 0.1)
-    check("mvn_backward", y, dy, unset(shape), divisors, axis)
-    check("mvn_backward", y, dy, dy, divisors, axis)
-
-
 # Maps ---------------------------------------------------------------------------------------------
 
 
@@ -367,8 +317,6 @@ def test_pooling(shape: Shape, windows: Pair, geometry: tuple[Pair, ...], larges
     attrs = _core.PoolingAttrs(largest, *geometry)
     check("pooling_forward", x, unset(dy.shape), attrs, exact=largest)
     check("pooling_backward", x, dy, unset(shape), attrs, exact=largest)
-    if largest:
-        check("pooling_mask", x, unset(dy.shape), attrs, exact=True)
 
 
 @races
