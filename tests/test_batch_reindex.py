@@ -1,25 +1,20 @@
-"""BatchReindex against NumPy's indexing, and the gather ops that others share with it."""
+"""BatchReindex against NumPy's indexing."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from layer_testing import (
-    DEVICE,
     Array,
     LayerRunner,
     central_differences,
     check_layer,
     check_repeats,
-    empty,
     random_array,
     relative_error,
-    tensor,
     using_threads,
 )
 
-from drml import _core
-from drml.device import is_cuda
 from drml.errors import NetError
 
 Shape = tuple[int, ...]
@@ -116,31 +111,3 @@ def test_index_has_no_gradient() -> None:
     runner = LayerRunner(TEXT, [random_array((3, 2), 1), [0, 1]])
     with pytest.raises(NetError, match="has no gradient for its index"):
         runner.backward(np.zeros((2, 2)), propagate_down=[True, True])
-
-
-def test_backward_op_adds() -> None:
-    dx, dy = tensor(np.ones((3, 2))), tensor([[1, 2], [3, 4]])
-    _core.gather_backward(dy, tensor([2, 2]), dx)
-    assert dx.get().tolist() == [[1, 1], [1, 1], [5, 7]]
-
-
-def test_backward_op_names_a_wrong_index() -> None:
-    dx, dy = empty((3, 2)), tensor([[1, 2], [3, 4]])
-
-    def add() -> None:
-        _core.gather_backward(dy, tensor([3, 1]), dx)
-        dx.get()
-
-    with pytest.raises(ValueError, match="gather_backward: index 3 at position 0 is not a row"):
-        add()
-
-
-def test_op_checks_shapes() -> None:
-    x, index = empty((3, 2)), empty((2,))
-    with pytest.raises(ValueError, match=r"gather_forward: rows of x \(3, 2\) chosen by index "):
-        _core.gather_forward(x, index, empty((3, 2)))
-    with pytest.raises(ValueError, match=r"gather_backward: x .* differ in axis 1"):
-        _core.gather_backward(empty((2, 3)), index, x)
-    x, other = empty((3, 2, 4, 5)), empty((2, 2, 4, 5), channels_last=is_cuda(DEVICE))
-    with pytest.raises(ValueError, match=r"gather_forward: rows .* lie differently in memory"):
-        _core.gather_forward(x, index, other)
