@@ -1,0 +1,1 @@
+"""Nets and weights in the formats of others: ONNX, NumPy's .npz, .safetensors."""
