@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import keyword
 import os
 import pkgutil
 import signal
@@ -49,10 +50,10 @@ Trains, tests and times DRML and other Caffe nets from their prototxt files.
 def command_names() -> list[str]:
     """Names of the commands, sorted: the modules of drml/commands that are not helpers.
 
-    A command's `-` is `_` in its module's name.
+    A command's `-` is `_` in its module's name, and one that is a word of Python's ends in `_`.
     """
     names = {module.name for module in pkgutil.iter_modules(commands.__path__)}
-    return sorted(name.replace("_", "-") for name in names - _NOT_COMMANDS)
+    return sorted(name.rstrip("_").replace("_", "-") for name in names - _NOT_COMMANDS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -164,7 +165,8 @@ def _without_command(front: list[str]) -> int:
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"drml.commands.{name.replace('-', '_')}")
+    module = name.replace("-", "_") + "_" * keyword.iskeyword(name)
+    return importlib.import_module(f"drml.commands.{module}")
 
 
 def _command_parser(command: str) -> tuple[ModuleType, Parser]:
