@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -73,7 +73,7 @@ def write_layers(
             for (name, _), arrays in zip(layers, diffs, strict=True):
                 _add_blobs(diff.require_group(name), arrays)
 
-    _write(path, fill)
+    write_hdf5(path, fill)
 
 
 def _add_blobs(group: h5py.Group, arrays: Sequence[npt.ArrayLike | None]) -> None:
@@ -154,7 +154,7 @@ def write_state(path: AnyPath, state: pb.SolverState, history: Sequence[npt.Arra
             file.create_dataset("drml", data=runtime)
         _add_blobs(file.create_group("history"), history)
 
-    _write(path, fill)
+    write_hdf5(path, fill)
 
 
 def _add_text(file: h5py.File, name: str, text: str) -> None:
@@ -280,7 +280,7 @@ class _Unfailing(io.RawIOBase):
         return 0
 
 
-def _write(path: AnyPath, fill: Any) -> None:
+def write_hdf5(path: AnyPath, fill: Callable[[h5py.File], None]) -> None:
     """Writes a file that `fill` fills; it appears whole or not at all."""
     import h5py
 

@@ -60,6 +60,10 @@ class ImageList:
         """`list:line: image path`."""
         return f"{self.path}:{self.lines[index]}: {self.image_path(index)}"
 
+    def key(self, index: int) -> str:
+        """The image's path as the list has it."""
+        return self.names[index]
+
     def file(self, index: int) -> bytes:
         """The bytes of an image's file.
 

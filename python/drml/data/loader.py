@@ -68,6 +68,10 @@ class BatchLoader:
         height, width, channels = self._output_shape(index, self.source.read(index).pixels.shape)
         return (self.batch_size, channels, height, width)
 
+    def sample_name(self, number: int) -> str:
+        """What the source calls sample `number` of the stream."""
+        return self.source.key(self._order.index(number))
+
     def get(self, position: int) -> Batch:
         """Batch `position` of the stream, from the prefetch."""
         return self._prefetcher.get(position)

@@ -51,6 +51,10 @@ class ImageSource(Protocol):
         """Where the sample comes from, for messages."""
         ...
 
+    def key(self, index: int) -> str:
+        """What the source calls the sample: its key in a data base, its path in a list."""
+        ...
+
     def close(self) -> None:
         """Closes files."""
         ...

@@ -58,6 +58,10 @@ class DataLayer(Layer):
         """How many samples the source holds; None where it does not tell."""
         return None
 
+    def sample_name(self, number: int) -> str:
+        """What the source calls sample `number` of the stream; its number where it has no name."""
+        return str(number)
+
     def data_error(self, error: DataError, field: str) -> DataError:
         """The error with the layer, and the line of the field that led to it, in front."""
         where = self.source.where(f"{self.param_field}.{field}")
@@ -86,6 +90,10 @@ class ImageDataLayer(DataLayer):
     @property
     def sample_count(self) -> int | None:
         return len(self._loader.source) if self._loader is not None else None
+
+    def sample_name(self, number: int) -> str:
+        assert self._loader is not None
+        return self._loader.sample_name(number)
 
     def open_source(self) -> ImageSource:
         """Opens the source that the layer's parameters name; may raise DataError."""
