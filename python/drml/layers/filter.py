@@ -17,7 +17,7 @@ class Filter(Layer):
     The selector has one number per sample: shape (N), or (N, 1, 1, 1). There are as many tops as
     bottoms before it, and each has as many samples as were chosen; before the first forward, where
     that is not known, as many as the bottom. Samples that were not chosen get a gradient of zero.
-    Unlike in Caffe, where it fails, none may be chosen: the tops are empty then.
+    Unlike in Caffe, whose backward divides by their number, none may be chosen: the tops are empty.
 
     How many were chosen must be known to go on, so on CUDA forward waits for the selector.
     """

@@ -14,7 +14,8 @@ from drml.layers.base import Layer, register
 class MVN(Layer):
     """y = (x - mean) / (standard deviation + eps), over the pixels of each channel of each image.
 
-    For a bottom of one to four axes: (N, C, H, W), or the first of these.
+    For a bottom of one to four axes: (N, C, H, W), or the first of these, which the top has too
+    (Caffe's always has four).
 
     `mvn_param`: normalize_variance (true; false: y = x - mean); across_channels (false; true: over
     all numbers of each image); eps (1e-9). As Caffe's, the gradient is exact for eps 0.
