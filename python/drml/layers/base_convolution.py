@@ -1,4 +1,4 @@
-"""What Convolution and LocallyConnected share: windows over images, `convolution_param`."""
+"""What Convolution, Deconvolution and LocallyConnected share: windows, `convolution_param`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BaseConvolution(Layer):
     of a filter (C / group, kernel_h, kernel_w), and bias if bias_term.
 
     Attributes:
-        forward_op, backward_op: the layer's ops, called with `attrs`.
+        forward_op, backward_op: the ops, called with `attrs`, of layers that do not call their own.
     """
 
     param_field = "convolution_param"
