@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_testing import DEPLOY, ROOT, contents, enter_small, refused
+from legacy_testing import long_region
 
 from drml.blob import Array
 from drml.errors import NetError
@@ -38,6 +39,12 @@ CASES: dict[str, tuple[str, str, str, bool]] = {
     "convolution, dilated": (
         "Convolution",
         "convolution_param { num_output: 5 kernel_size: 3 dilation: 2 bias_term: false }",
+        IMAGES,
+        True,
+    ),
+    "deconvolution": (
+        "Deconvolution",
+        "convolution_param { num_output: 4 kernel_h: 3 kernel_w: 2 stride: 2 pad: 1 group: 2 }",
         IMAGES,
         True,
     ),
@@ -138,6 +145,7 @@ CASES: dict[str, tuple[str, str, str, bool]] = {
         IMAGES,
         True,
     ),
+    "batch": ("Batch", "batch_param { eps: 0.1 }", IMAGES, True),
     "mvn": ("MVN", "", IMAGES, True),
     "mvn, across channels": (
         "MVN",
@@ -224,7 +232,7 @@ def fill(net: Net, scale: float = 1) -> None:
     random = np.random.default_rng(7)
     for layer, blobs in net.params.items():
         kind = net.layer_dict[layer].type
-        first = {"BatchNorm": 1, "Region": 3}.get(kind, len(blobs))
+        first = {"BatchNorm": 1, "Batch": 1, "Region": 3}.get(kind, len(blobs))
         for index, blob in enumerate(blobs):
             values = random.standard_normal(blob.shape).astype(np.float32)
             blob.data = np.abs(values) + 0.5 if index >= first else scale * values
@@ -288,6 +296,17 @@ def test_batch_reindex() -> None:
         inputs = inputs_of(net) | {"x1": np.array([2, 0, 2], np.float32)}
         compare(net, content, inputs)
         assert graph.fixed_by is not None
+
+
+def test_a_region_layer_in_the_long_form() -> None:
+    """Each branch has statistics, and a factor of them, of its own."""
+    region = long_region("x", "y", 6, (3, 2), (3, 4), order=[4, 1, 0, 5, 3, 2], settings="eps: 0.1")
+    text = f'layer {{ name: "in" type: "Input" top: "x" input_param {{ {IMAGES} }} }}'
+    with Net(parse_net(f"{text}\n{region}"), device="cpu") as net:
+        random = np.random.default_rng(7)
+        for param in net.learnable:
+            param.blob.data = random.uniform(0.5, 2, param.blob.shape)
+        compare(net, onnx_model(net)[1], inputs_of(net))
 
 
 def test_statistics_that_were_never_run_up_are_zeros() -> None:

@@ -160,7 +160,7 @@ def running_statistics(node: LayerNode, first: int) -> tuple[Array, Array]:
     return (mean * scale).reshape(-1), (variance * scale).reshape(-1)
 
 
-@emits("BatchNorm")
+@emits("BatchNorm", "Batch")
 def batch_norm(graph: OnnxGraph, node: LayerNode, x: list[str]) -> list[str]:
     statistics = node.layer.statistics  # type: ignore[attr-defined]
     given = running_statistics(node, 0) if statistics.frozen else None

@@ -18,9 +18,10 @@ def convolution(graph: OnnxGraph, node: LayerNode, x: list[str]) -> list[str]:
     layer = node.layer
     assert isinstance(layer, BaseConvolution)
     weights = [parameter(graph, node, index) for index in range(len(layer.blobs))]
+    operator = "ConvTranspose" if node.type == "Deconvolution" else "Conv"
     return [
         graph.op(
-            "Conv",
+            operator,
             name,
             *weights,
             kernel_shape=list(layer.kernel),
@@ -161,6 +162,7 @@ def lrn(graph: OnnxGraph, node: LayerNode, x: list[str]) -> list[str]:
 
 EMITTERS: dict[str, Emitter] = {
     "Convolution": convolution,
+    "Deconvolution": convolution,
     "LocallyConnected": locally_connected,
     "LRN": lrn,
     "Pooling": pooling,
