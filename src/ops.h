@@ -32,8 +32,8 @@ DRML_OP(void, add, const Tensor& x, const Tensor& y)
 DRML_OP(void, fill, const Tensor& x, float value)
 // y = alpha * x + beta * y, same layout.
 DRML_OP(void, axpby, float alpha, const Tensor& x, float beta, const Tensor& y)
-// y = x / divisor, same layout; zeros where the divisor is 0. It is one number, or one for each index
-// of axis 0 of an x that lies row-major.
+// y = x / divisor, same layout; zeros where the divisor is 0. It is one number, or one for each
+// index of axis 0 of an x that lies row-major.
 DRML_OP(void, divide, const Tensor& x, const Tensor& divisor, const Tensor& y)
 DRML_OP(double, sum_squares, const Tensor& x)
 DRML_OP(double, sum_abs, const Tensor& x)
