@@ -1,8 +1,6 @@
 // The paper's loss over action units (section 3.3): labels 1 present, -1 absent, 0 not annotated.
 // 0 gives neither loss nor gradient; the sum is divided by the batch size only, so a batch with few
 // annotations counts for less.
-#include <algorithm>
-
 #include "cuda/context.h"
 #include "cuda/loss_launch.h"
 #include "cuda/multi_sigmoid_cross_entropy_loss_kernel.cuh"
@@ -23,8 +21,6 @@ uint64_t* fault_of_labels(cuda::Context& context, int64_t columns) {
       [=](int64_t index, float label) { return wrong_occurrence(label, index, columns); });
 }
 
-int64_t divisor_of(const LabelledPairs& pairs) { return std::max<int64_t>(1, pairs.samples()); }
-
 }  // namespace
 
 void cuda::multi_sigmoid_cross_entropy_loss_forward(const Tensor& x, const Tensor& label,
@@ -34,7 +30,7 @@ void cuda::multi_sigmoid_cross_entropy_loss_forward(const Tensor& x, const Tenso
   const LabelledPairs pairs(op, x, label);
   Context& context = Context::of(x);
   const LossGrid grid = loss_grid(pairs.size());
-  const LossDivisor divisor = {static_cast<double>(divisor_of(pairs)), nullptr, 0};
+  const LossDivisor divisor = {pairs.batch_divisor(), nullptr, 0};
   const LossOutput out = {y.data(), loss_scratch(context).sums};
   DRML_LAUNCH(context, multi_sigmoid_cross_entropy_loss_forward_kernel, grid.blocks, grid.threads,
               0, places_of_pairs(op, pairs, x, label), x.data(), label.data(),
@@ -52,7 +48,7 @@ void cuda::multi_sigmoid_cross_entropy_loss_backward(const Tensor& x, const Tens
   Context& context = Context::of(x);
   DRML_LAUNCH(context, multi_sigmoid_cross_entropy_loss_backward_kernel, blocks_for(pairs.size()),
               kBlock, 0, places_of_pairs(op, pairs, x, label), x.data(), label.data(),
-              fault_of_labels(context, pairs.columns()), static_cast<float>(divisor_of(pairs)),
+              fault_of_labels(context, pairs.columns()), static_cast<float>(pairs.batch_divisor()),
               dy.data(), dx.data());
 }
 

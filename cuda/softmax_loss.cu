@@ -1,34 +1,17 @@
 // Cross entropy of a softmax: Caffe's SoftmaxWithLoss after its softmax.
 #include "cuda/context.h"
-#include "cuda/lines.h"
-#include "cuda/loss_launch.h"
+#include "cuda/labelled_lines.h"
 #include "cuda/softmax_loss_kernel.cuh"
-#include "cuda/strided.h"
-#include "loss.h"
+#include "labelled_lines_shape.h"
 #include "ops.h"
-#include "softmax_loss_shape.h"
 
 namespace drml {
-namespace {
-
-cuda::LabelledLines places_of_labelled(const char* op, const Tensor& prob, const Tensor& label,
-                                       int64_t axis, const LossAttrs& attrs) {
-  return {cuda::places_of_lines(op, prob, axis), cuda::places_of(op, label),
-          cuda::ignored_label(attrs.ignore_label)};
-}
-
-uint64_t* fault_of_labels(cuda::Context& context, const char* op, int64_t classes) {
-  return context.fault(
-      [=](int64_t position, float label) { return wrong_class(op, label, position, classes); });
-}
-
-}  // namespace
 
 void cuda::softmax_loss_forward(const Tensor& prob, const Tensor& label, const Tensor& y,
                                 int64_t axis, const LossAttrs& attrs) {
   const char* op = "softmax_loss_forward";
   check_scalar(op, "y", y);
-  const SoftmaxLossShape shape = make_softmax_loss_shape(op, prob, label, axis);
+  const LabelledLinesShape shape = make_labelled_lines_shape(op, prob, label, axis);
   Context& context = Context::of(prob);
   const LossGrid grid = loss_grid(shape.lines.count());
   const LossScratch scratch = loss_scratch(context);
@@ -46,7 +29,7 @@ void cuda::softmax_loss_backward(const Tensor& prob, const Tensor& label, const 
   const char* op = "softmax_loss_backward";
   check_scalar(op, "dy", dy);
   check_same_layout(op, prob, dx);
-  const SoftmaxLossShape shape = make_softmax_loss_shape(op, prob, label, axis);
+  const LabelledLinesShape shape = make_labelled_lines_shape(op, prob, label, axis);
   if (dx.size() == 0) return;
   Context& context = Context::of(prob);
   const LossDivisor divisor =

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <sstream>
 #include <string>
 
@@ -34,12 +35,21 @@ inline double loss_divisor(Normalization normalization, int64_t outer, int64_t i
   return static_cast<double>(std::max<int64_t>(1, divisor));
 }
 
+// Of losses that read no loss_param.
+constexpr LossAttrs kPerSample{Normalization::batch_size, std::nullopt};
+
+// The memory of a gradient, null where nobody wants it.
+inline float* data_or_null(const Tensor* gradient) {
+  return gradient == nullptr ? nullptr : gradient->data();
+}
+
 inline void check_scalar(const char* op, const char* name, const Tensor& tensor) {
   DRML_CHECK(tensor.size() == 1, op, ": ", name, " is one number, got shape ",
              to_string(tensor.shape()));
 }
 
-// Pairs of predictions and labels: as many of each, in the order of their axes.
+// Pairs of predictions and labels, or of two predictions: as many of each, in the order of their
+// axes.
 class LabelledPairs {
  public:
   LabelledPairs(const char* op, const Tensor& x, const Tensor& label) : x_(x), label_(label) {
@@ -51,6 +61,8 @@ class LabelledPairs {
   int64_t size() const { return x_.size(); }
   int64_t samples() const { return x_.dim(0); }
   int64_t columns() const { return samples() > 0 ? size() / samples() : 0; }  // of each sample
+  // What losses without a normalization are divided by.
+  double batch_divisor() const { return static_cast<double>(std::max<int64_t>(1, samples())); }
   // Where in memory pair number i lies.
   int64_t x_offset(int64_t i) const { return direct_ ? i : element_offset(x_, i); }
   int64_t label_offset(int64_t i) const { return direct_ ? i : element_offset(label_, i); }

@@ -70,8 +70,8 @@ def _numbered(param: pb.LayerParameter) -> list[str]:
     layer_class = find(param.type)
     if layer_class is None:
         return []
-    positions = (1,) if layer_class.is_loss else layer_class.numbered
-    return [param.bottom[i] for i in positions if -len(param.bottom) <= i < len(param.bottom)]
+    bottoms = range(-len(param.bottom), len(param.bottom))
+    return [param.bottom[index] for index in layer_class.numbered if index in bottoms]
 
 
 def _input_layer(source: LayerSource, shapes: list[Shape]) -> pb.LayerParameter:

@@ -32,8 +32,7 @@ void cpu::multi_sigmoid_cross_entropy_loss_forward(const Tensor& x, const Tensor
     const double z = sign * pairs.x(i);
     return std::max(-z, 0.0) + std::log1p(std::exp(-std::fabs(z)));
   });
-  y.data()[0] =
-      static_cast<float>(loss / static_cast<double>(std::max<int64_t>(1, pairs.samples())));
+  y.data()[0] = static_cast<float>(loss / pairs.batch_divisor());
 }
 
 void cpu::multi_sigmoid_cross_entropy_loss_backward(const Tensor& x, const Tensor& label,
@@ -42,7 +41,7 @@ void cpu::multi_sigmoid_cross_entropy_loss_backward(const Tensor& x, const Tenso
   check_same_layout("multi_sigmoid_cross_entropy_loss_backward", x, dx);
   const LabelledPairs pairs("multi_sigmoid_cross_entropy_loss_backward", x, label);
   check_labels(pairs);
-  const float scale = dy.data()[0] / static_cast<float>(std::max<int64_t>(1, pairs.samples()));
+  const float scale = dy.data()[0] / static_cast<float>(pairs.batch_divisor());
   float* pdx = dx.data();
   for_each_index(pairs.size(), [&, scale](int64_t i) {
     const float label_value = pairs.label(i);

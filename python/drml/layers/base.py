@@ -192,15 +192,15 @@ class Layer:
         return None
 
     def can_backward_to(self, index: int) -> bool:
-        """Whether force_backward may ask for this bottom's gradient; a loss's labels have none."""
-        return not (self.is_loss and index == 1)
+        """Whether force_backward may ask for this bottom's gradient; labels, say, have none."""
+        return True
 
     def example(
         self, index: int, bottom: list[Blob], random: np.random.Generator
     ) -> npt.NDArray[np.generic] | None:
-        """Values that fit a bottom without a gradient, to try the layer; None where any label does.
+        """Values that fit a bottom, to try the layer; None where normal numbers or any label do.
 
-        For bottoms that hold numbers of rows or samples, of which not all exist.
+        For bottoms that hold numbers of rows or samples, of which not all exist, or probabilities.
         """
         return None
 
