@@ -395,6 +395,21 @@ PYBIND11_MODULE(DRML_MODULE, module) {
   DRML_BIND(multi_sigmoid_cross_entropy_loss_forward, arg("x"), arg("label"), arg("y"));
   DRML_BIND(multi_sigmoid_cross_entropy_loss_backward, arg("x"), arg("label"), arg("dy"),
             arg("dx"));
+  DRML_BIND(infogain_loss_forward, arg("prob"), arg("label"), arg("infogain"), arg("y"),
+            arg("axis"), arg("attrs"));
+  DRML_BIND(infogain_loss_backward, arg("prob"), arg("label"), arg("infogain"), arg("row_sums"),
+            arg("dy"), arg("dx"), arg("axis"), arg("attrs"));
+  DRML_BIND(hinge_loss_forward, arg("x"), arg("label"), arg("y"), arg("l2"));
+  DRML_BIND(hinge_loss_backward, arg("x"), arg("label"), arg("dy"), arg("dx"), arg("l2"));
+  DRML_BIND(multinomial_logistic_loss_forward, arg("prob"), arg("label"), arg("y"));
+  DRML_BIND(multinomial_logistic_loss_backward, arg("prob"), arg("label"), arg("dy"), arg("dx"));
+  DRML_BIND(euclidean_loss_forward, arg("x"), arg("label"), arg("y"));
+  DRML_BIND(euclidean_loss_backward, arg("x"), arg("label"), arg("dy"), arg("dx").none(true),
+            arg("dlabel").none(true));
+  DRML_BIND(contrastive_loss_forward, arg("a"), arg("b"), arg("label"), arg("distance"), arg("y"),
+            arg("margin"), arg("legacy"));
+  DRML_BIND(contrastive_loss_backward, arg("a"), arg("b"), arg("label"), arg("distance"), arg("dy"),
+            arg("da").none(true), arg("db").none(true), arg("margin"), arg("legacy"));
   DRML_BIND(accuracy_forward, arg("x"), arg("label"), arg("y"), arg("per_class").none(true),
             arg("top_k"), arg("axis"), arg("ignore_label"));
   DRML_BIND(lrn_forward, arg("x"), arg("y"), arg("attrs"));

@@ -166,6 +166,36 @@ DRML_OP(void, multi_sigmoid_cross_entropy_loss_forward, const Tensor& x, const T
         const Tensor& y)
 DRML_OP(void, multi_sigmoid_cross_entropy_loss_backward, const Tensor& x, const Tensor& label,
         const Tensor& dy, const Tensor& dx)
+// As softmax_loss with the logarithm of every probability of a line, weighted by the numbers in the
+// row of `infogain` (K, K) that is the label's; row_sums (K) are the sums of its rows.
+DRML_OP(void, infogain_loss_forward, const Tensor& prob, const Tensor& label,
+        const Tensor& infogain, const Tensor& y, int64_t axis, const LossAttrs& attrs)
+DRML_OP(void, infogain_loss_backward, const Tensor& prob, const Tensor& label,
+        const Tensor& infogain, const Tensor& row_sums, const Tensor& dy, const Tensor& dx,
+        int64_t axis, const LossAttrs& attrs)
+// The losses from here on are divided by the samples, axis 0. x (N, D), a class number for each of
+// N: the sum of how far each score is on the wrong side of 1 (own class) or -1 (others), or of the
+// squares of that (l2).
+DRML_OP(void, hinge_loss_forward, const Tensor& x, const Tensor& label, const Tensor& y, bool l2)
+DRML_OP(void, hinge_loss_backward, const Tensor& x, const Tensor& label, const Tensor& dy,
+        const Tensor& dx, bool l2)
+// prob (N, D), a class number for each of N.
+DRML_OP(void, multinomial_logistic_loss_forward, const Tensor& prob, const Tensor& label,
+        const Tensor& y)
+DRML_OP(void, multinomial_logistic_loss_backward, const Tensor& prob, const Tensor& label,
+        const Tensor& dy, const Tensor& dx)
+// Half the sum of (x - label)^2; both have a gradient.
+DRML_OP(void, euclidean_loss_forward, const Tensor& x, const Tensor& label, const Tensor& y)
+DRML_OP(void, euclidean_loss_backward, const Tensor& x, const Tensor& label, const Tensor& dy,
+        const Tensor* dx, const Tensor* dlabel)
+// Half the sum over pairs of samples of a and b, each with a label: their squared distance, which
+// forward writes to `distance` (N), where the label is not 0, else max(margin - distance, 0)^2, or
+// max(margin - squared distance, 0) for `legacy`.
+DRML_OP(void, contrastive_loss_forward, const Tensor& a, const Tensor& b, const Tensor& label,
+        const Tensor& distance, const Tensor& y, float margin, bool legacy)
+DRML_OP(void, contrastive_loss_backward, const Tensor& a, const Tensor& b, const Tensor& label,
+        const Tensor& distance, const Tensor& dy, const Tensor* da, const Tensor* db, float margin,
+        bool legacy)
 // y: fraction of lines along `axis` whose label is among the top_k scores; per_class: the same for
 // the samples of each class.
 DRML_OP(void, accuracy_forward, const Tensor& x, const Tensor& label, const Tensor& y,

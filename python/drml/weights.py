@@ -46,10 +46,12 @@ _HISTORY = pb.SolverState.HISTORY_FIELD_NUMBER
 _WEIGHTS = "weights (.caffemodel)"
 _STATE = "a solver state (.solverstate)"
 _MEAN = "a mean image (.binaryproto)"
+_BLOB = "a blob (.binaryproto)"
 _KINDS: dict[str, type[Message]] = {
     _WEIGHTS: pb.NetParameter,
     _STATE: pb.SolverState,
     _MEAN: pb.BlobProto,
+    _BLOB: pb.BlobProto,
 }
 
 
@@ -235,6 +237,16 @@ def array_to_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> pb
     """A BlobProto that holds a float32 copy of `array`, and of its gradient if one is given."""
     _, pieces = wire.encode_blob(array, diff)
     return pb.BlobProto.FromString(b"".join(pieces))
+
+
+def read_blob(path: AnyPath) -> Array:
+    """The value of a file with one BlobProto: float32, read-only; a legacy blob has four axes.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds no blob.
+    """
+    with _reading(path, _BLOB) as content:
+        return wire.decode_blob(content)
 
 
 def read_mean(path: AnyPath) -> Array:
