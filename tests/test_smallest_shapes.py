@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from cuda_testing import needs_cuda
-from layer_testing import DEVICE, Array, random_array
+from layer_testing import random_array
 from twin_testing import (
     Laid,
     Layout,
@@ -20,7 +20,6 @@ from twin_testing import (
     channels_last,
     check,
     row_major,
-    run,
     unaligned,
     unset,
     with_gaps,
@@ -437,119 +436,3 @@ def test_a_gradient_alone(alone: int) -> None:
         gradients: list[object] = [None, None, None]
         gradients[alone] = (unset(shape), dweight, np.ones(bias))[alone]
         check(op, x, weight, *more, dy, *gradients, attrs)
-
-
-# Softmax, losses and accuracy ---------------------------------------------------------------------
-
-LINES = [
-    ((1, 1), 1, row_major),
-    ((2, 3, 5, 3), 1, row_major),
-    ((2, 3, 5, 3), 1, channels_last),
-    ((2, 3, 5, 3), 3, row_major),
-    ((257, 3), 1, row_major),
-    # Lines of a block each, with and without gaps.
-    ((2, 129), 1, row_major),
-    ((129, 3), 0, row_major),
-]
-
-
-def probabilities(shape: Shape, axis: int) -> Array:
-    powers = np.exp(random_array(shape, 1))
-    return np.asarray(powers / powers.sum(axis, keepdims=True))
-
-
-@races
-@pytest.mark.parametrize(("shape", "axis", "layout"), LINES)
-def test_softmax(shape: Shape, axis: int, layout: Layout) -> None:
-    x, dy = (Laid(random_array(shape, seed), layout) for seed in (1, 2))
-    y, prob = Laid(unset(shape), layout), Laid(probabilities(shape, axis), layout)
-    check("softmax_forward", x, y, axis)
-    check("softmax_backward", prob, dy, dy, axis)
-
-
-def classes_of(shape: Shape, axis: int) -> Array:
-    """A class for each line along the axis."""
-    others = (*shape[:axis], *shape[axis + 1 :])
-    return np.random.default_rng(2).integers(0, shape[axis], others).astype(float)
-
-
-ATTRS = [
-    _core.LossAttrs(_core.Normalization.FULL),
-    _core.LossAttrs(_core.Normalization.VALID),
-    _core.LossAttrs(_core.Normalization.VALID, ignore_label=0),
-    _core.LossAttrs(_core.Normalization.BATCH_SIZE, ignore_label=0),
-    _core.LossAttrs(_core.Normalization.NONE, ignore_label=0),
-]
-
-
-@races
-@pytest.mark.parametrize(("shape", "axis", "layout"), LINES)
-@pytest.mark.parametrize("attrs", ATTRS)
-def test_softmax_loss(shape: Shape, axis: int, layout: Layout, attrs: object) -> None:
-    prob = probabilities(shape, axis)
-    prob.flat[0] = 0
-    laid, label, dx = Laid(prob, layout), classes_of(shape, axis), Laid(unset(shape), layout)
-    check("softmax_loss_forward", laid, label, unset((1,)), axis, attrs)
-    check("softmax_loss_backward", laid, label, np.array([0.5]), dx, axis, attrs)
-
-
-@races
-@pytest.mark.parametrize(("shape", "layout"), SAMPLES)
-@pytest.mark.parametrize("attrs", ATTRS)
-def test_sigmoid_cross_entropy_loss(shape: Shape, layout: Layout, attrs: object) -> None:
-    x, dx = Laid(random_array(shape, 1), layout), Laid(unset(shape), layout)
-    # A fraction of 0 is cut off, and so is ignored too.
-    label = Laid(np.random.default_rng(2).choice([0.0, 0.25, 1.0], shape), row_major)
-    check("sigmoid_cross_entropy_loss_forward", x, label, unset((1,)), attrs)
-    check("sigmoid_cross_entropy_loss_backward", x, label, np.array([0.5]), dx, attrs)
-
-
-@races
-@pytest.mark.parametrize(("shape", "layout"), SAMPLES)
-@pytest.mark.parametrize("choice", [(-1, 0, 1), (0,)])
-def test_multi_sigmoid_cross_entropy_loss(shape: Shape, layout: Layout, choice: Shape) -> None:
-    x, dx = Laid(random_array(shape, 1), layout), Laid(unset(shape), layout)
-    label = Laid(np.random.default_rng(2).choice(choice, shape).astype(float), row_major)
-    check("multi_sigmoid_cross_entropy_loss_forward", x, label, unset((1,)))
-    check("multi_sigmoid_cross_entropy_loss_backward", x, label, np.array([0.5]), dx)
-
-
-@races
-def test_losses_of_two_blocks() -> None:
-    """More labels than one block counts and adds up."""
-    label = np.random.default_rng(1).integers(0, 2, 8193).astype(float)
-    x, y, attrs = random_array(label.shape, 2), unset((1,)), ATTRS[2]
-    check("softmax_loss_forward", probabilities((8193, 2), 1), label, y, 1, attrs)
-    check("sigmoid_cross_entropy_loss_forward", x, label, y, attrs)
-    check("multi_sigmoid_cross_entropy_loss_forward", x, label, y)
-
-
-@races
-@pytest.mark.parametrize(("top_k", "ignored"), [(1, None), (2, 0)])
-@pytest.mark.parametrize(("shape", "axis", "layout"), LINES)
-def test_accuracy(shape: Shape, axis: int, layout: Layout, top_k: int, ignored: int | None) -> None:
-    """Many scores are equal."""
-    x, label = Laid(np.round(random_array(shape, 1)), layout), classes_of(shape, axis)
-    y, per_class = unset((1,)), unset((shape[axis],)) if ignored is None else None
-    check("accuracy_forward", x, label, y, per_class, top_k, axis, ignored, exact=True)
-
-
-@races
-@pytest.mark.parametrize(
-    ("shape", "wrong"), [((3, 2), 999), ((257, 2), 0.5), ((2, 129), -2), ((1, 1), np.nan)]
-)
-def test_wrong_labels(shape: Shape, wrong: float) -> None:
-    """All threads report theirs; the report of the first is raised."""
-    x, y, dy, dx = random_array(shape, 1), unset((1,)), np.array([0.5]), unset(shape)
-    class_labels, labels = np.full(shape[:1], wrong), np.full(shape, wrong)
-    not_a_class = f"label {wrong} at position 0 is not a class number below {shape[1]}"
-    not_known = f"label {wrong} of sample 0, column 0 is none of 1"
-    for message, op, *arguments in [
-        (not_a_class, "softmax_loss_forward", x, class_labels, y, 1, ATTRS[0]),
-        (not_a_class, "softmax_loss_backward", x, class_labels, dy, dx, 1, ATTRS[0]),
-        (not_a_class, "accuracy_forward", x, class_labels, y, None, 1, 1, None),
-        (not_known, "multi_sigmoid_cross_entropy_loss_forward", x, labels, y),
-        (not_known, "multi_sigmoid_cross_entropy_loss_backward", x, labels, dy, dx),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            run(DEVICE, op, *arguments)
