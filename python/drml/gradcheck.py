@@ -224,11 +224,11 @@ def _random_bottom(
     node: LayerNode, index: int, rng: np.random.Generator
 ) -> npt.NDArray[np.generic]:
     shape = node.bottom[index].shape
-    if node.layer.can_backward_to(index):
-        return rng.standard_normal(shape)
     example = node.layer.example(index, node.bottom, rng)
     if example is not None:
         return example
+    if node.layer.can_backward_to(index):
+        return rng.standard_normal(shape)
     scores = node.bottom[0].shape
     if shape == scores:
         # A label per score: every elementwise loss takes -1, 0 and 1.

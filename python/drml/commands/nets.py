@@ -49,17 +49,22 @@ def synthetic_net(
 def set_batch_size(file: NetFile, size: int) -> None:
     """Makes every data layer, Input and DummyData of `file` give batches of `size`.
 
-    The batch is axis 0 of every shape, as everywhere in Caffe. The file's message is changed.
+    The batch is axis 0, as everywhere in Caffe. Of the shapes that Input and DummyData layers of a
+    phase state, one whose axis 0 is not the first one's holds no batch but a matrix, say, and stays
+    as it is. The file's message is changed.
     """
+    batches: dict[tuple[bytes, ...], int] = {}
     for source in file.layers:
         param = source.param
         for field in _DATA_FIELDS:
             if param.HasField(field):
                 getattr(param, field).batch_size = size
+        rules = tuple(rule.SerializeToString() for rule in (*param.include, *param.exclude))
         dummy = param.dummy_data_param
         for shape in [*param.input_param.shape, *dummy.shape]:
-            if shape.dim:
+            if shape.dim and shape.dim[0] == batches.setdefault(rules, shape.dim[0]):
                 shape.dim[0] = size
         # Index by index, for an assignment to all would set a field that the file does not.
-        for index in range(len(dummy.num)):
-            dummy.num[index] = size
+        for index, num in enumerate(dummy.num):
+            if num == batches.setdefault(rules, num):
+                dummy.num[index] = size

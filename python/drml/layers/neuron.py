@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from drml import _core
 from drml.blob import Blob
 from drml.layers.base import Layer, register
@@ -52,6 +55,13 @@ class Neuron(Layer):
         if propagate_down[0]:
             x = self._input if self._keeps_input else bottom[0]
             _core.neuron_backward(x.value, top[0].value, top[0].grad, bottom[0].grad, self._attrs)
+
+    def _of_positive_base(
+        self, bottom: list[Blob], random: np.random.Generator
+    ) -> npt.NDArray[np.generic] | None:
+        """x for which shift + scale * x is positive."""
+        scale, shift = float(self.param.scale), float(self.param.shift)
+        return (random.uniform(0.5, 2, bottom[0].shape) - shift) / scale if scale else None
 
     def _log_of_base(self) -> float:
         """Natural logarithm of the parameter `base`, whose default, -1, stands for e."""
@@ -129,6 +139,11 @@ class Power(Neuron):
     def needs_input(self) -> bool:
         return bool(self.param.power not in (0, 1) and self.param.scale != 0)
 
+    def example(
+        self, index: int, bottom: list[Blob], random: np.random.Generator
+    ) -> npt.NDArray[np.generic] | None:
+        return self._of_positive_base(bottom, random)
+
 
 @register
 class Exp(Neuron):
@@ -167,6 +182,11 @@ class Log(Neuron):
         if log_base == 0:
             raise self.error("base must not be 1", "log_param.base")
         return _core.NeuronAttrs(_core.NeuronKind.LOG, 1 / log_base, param.scale, param.shift)
+
+    def example(
+        self, index: int, bottom: list[Blob], random: np.random.Generator
+    ) -> npt.NDArray[np.generic] | None:
+        return self._of_positive_base(bottom, random)
 
 
 @register
