@@ -1,0 +1,1 @@
+"""Faces in photographs and videos: their landmarks, and the frame that nets see them in."""

@@ -1,0 +1,149 @@
+"""Registration: the similarity transform that takes a face's landmarks to a mean face.
+
+As in the paper, a face is turned, scaled and moved, and nothing else, until its 49 landmarks lie as
+near as they can to those of a mean face in a picture of 200 x 200 pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from drml.data.images import Pixels
+from drml.errors import DataError
+from drml.faces.landmarks import EYES, NOSE, Points
+
+Matrix = npt.NDArray[np.float64]
+
+FRAME = 200
+"""Side of the square picture that MEAN_FACE lies in, in pixels."""
+
+# fmt: off
+MEAN_FACE: Matrix = np.array([
+    (30.1, 54.7), (37.5, 47.2), (49.1, 42.8), (64.5, 42.9), (82.1, 45.4),
+    (117.9, 45.4), (135.5, 42.9), (150.9, 42.8), (162.5, 47.2), (169.9, 54.7),
+    (100.0, 67.5), (100.0, 85.0), (100.0, 100.2), (100.0, 110.3),
+    (82.5, 118.7), (89.4, 124.2), (100.0, 125.0), (110.6, 124.2), (117.5, 118.7),
+    (47.1, 72.5), (54.0, 68.0), (66.3, 67.1), (80.2, 74.7), (68.4, 74.8), (56.0, 74.9),
+    (119.8, 74.7), (133.7, 67.1), (146.0, 68.0), (152.9, 72.5), (144.0, 74.9), (131.6, 74.8),
+    (64.5, 145.8), (77.2, 138.9), (88.6, 136.5), (100.0, 138.2), (111.4, 136.5), (122.8, 138.9),
+    (135.5, 145.8), (121.2, 154.8), (111.5, 158.5), (100.0, 160.2), (88.5, 158.5), (78.8, 154.8),
+    (88.3, 145.8), (100.0, 146.2), (111.7, 145.8), (110.8, 148.2), (100.0, 149.8), (89.2, 148.2),
+])
+# fmt: on
+"""Where the 49 points lie in the registered picture; the eye centers are (62, 72) and (138, 72).
+
+The mean of the landmarks of openau's 102 people after each was brought to it by `similarity`, made
+symmetric (benchmarks/mean_face.py computes it).
+"""
+
+FITS: dict[str, tuple[int, ...]] = {
+    "all": tuple(range(len(MEAN_FACE))),
+    # Brows and mouth move with the action units; a fit without them leaves that movement whole.
+    "nose-eyes": (*range(NOSE.start, NOSE.stop), *range(EYES.start, EYES.stop)),
+}
+"""Name of a fit -> the points that it brings near the mean face's."""
+
+
+def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Matrix:
+    """The rotation, scale and shift, without reflection, that take points nearest to others.
+
+    Least squares over all points: Umeyama's solution (1991), which in the plane is the regression
+    of one row of complex numbers on another.
+
+    Args:
+        source, target: (n, 2), n of 2 or more.
+
+    Returns:
+        (2, 3): x -> M[:, :2] x + M[:, 2].
+
+    Raises:
+        DataError: the source points all lie on one spot, or are not finite.
+    """
+    a, b = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    center, goal = a.mean(axis=0), b.mean(axis=0)
+    z, w = (a - center) @ (1, 1j), (b - goal) @ (1, 1j)
+    spread = float(np.sum(np.abs(z) ** 2))
+    if not math.isfinite(spread) or spread < 1e-12:
+        raise DataError("the landmarks lie on one spot or are not finite")
+    turn = np.sum(z.conj() * w) / spread
+    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    return np.column_stack([linear, goal - linear @ center])
+
+
+def transform(matrix: Matrix, points: npt.ArrayLike) -> Matrix:
+    """Points (n, 2) under a (2, 3) affine map."""
+    moved: Matrix = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return moved
+
+
+def align(
+    image: Pixels, points: Points, size: int = FRAME, *, fit: str = "all"
+) -> tuple[Pixels, Points]:
+    """Registers a face to the mean face by a similarity transform (paper, section 4).
+
+    Pixels are interpolated linearly; where the face is shrunk to less than half, they are averaged
+    first. What lies beyond the picture's edge repeats the edge.
+
+    Args:
+        image: (H, W, 3), BGR.
+        points: the face's 49 landmarks in pixels of `image`, (49, 2).
+        size: side of the square result; MEAN_FACE is scaled with it.
+        fit: name of the points to fit, one of FITS.
+
+    Returns:
+        The face, uint8 (size, size, 3), and its landmarks in it, float32 (49, 2).
+
+    Raises:
+        DataError: the landmarks lie on one spot, or beyond the picture.
+    """
+    height, width = image.shape[:2]
+    center = points.mean(axis=0)
+    if not (0 <= center[0] < width and 0 <= center[1] < height):
+        raise DataError(
+            f"the landmarks, around ({center[0]:.0f}, {center[1]:.0f}), do not lie in the picture, "
+            f"which is {width} x {height}"
+        )
+    chosen = list(FITS[fit])
+    matrix = similarity(points[chosen], MEAN_FACE[chosen] * (size / FRAME))
+    return _warp(image, matrix, size), transform(matrix, points).astype(np.float32)
+
+
+def _warp(image: Pixels, matrix: Matrix, size: int) -> Pixels:
+    """The square of side `size` that an affine map brings from the image."""
+    import cv2
+
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    shrink = max(1, min(int(1 / scale), *image.shape[:2]))
+    part, left, top = _part(image, matrix, size, shrink)
+    if shrink > 1:
+        small = (part.shape[1] // shrink, part.shape[0] // shrink)
+        part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
+    # Pixel p of the part was, by centers, pixel shrink * p + (shrink - 1) / 2 of what was averaged.
+    to_image = np.array([left, top]) + (shrink - 1) / 2
+    shift = matrix[:, :2] @ to_image + matrix[:, 2]
+    inner = np.column_stack([matrix[:, :2] * shrink, shift])
+    warped = cv2.warpAffine(
+        part, inner, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def _part(image: Pixels, matrix: Matrix, size: int, shrink: int) -> tuple[Pixels, int, int]:
+    """The part of an image that a warp reads, with sides that `shrink` divides, and its corner.
+
+    A whole picture would be averaged in vain, and cv2.warpAffine takes none of 32,768 pixels.
+    """
+    height, width = image.shape[:2]
+    inverse = np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))[:2]
+    corners = transform(inverse, [(0, 0), (size, 0), (0, size), (size, size)])
+    margin = 2 * shrink
+    low = np.floor(corners.min(axis=0)).astype(int) - margin
+    high = np.ceil(corners.max(axis=0)).astype(int) + margin
+    left, top = max(0, min(int(low[0]), width - shrink)), max(0, min(int(low[1]), height - shrink))
+    right, bottom = min(width, int(high[0])), min(height, int(high[1]))
+    right -= (right - left) % shrink
+    bottom -= (bottom - top) % shrink
+    return image[top:bottom, left:right], left, top
