@@ -32,7 +32,24 @@ _MARK_UPS: dict[int, tuple[int, ...]] = {
     51: tuple(point - 17 for point in OF_68),
     49: tuple(range(49)),
 }
+COUNTS = frozenset(_MARK_UPS)
 KNOWN = "68, 66, 51 or 49"
+
+MESH_COUNT = 478
+"""Points of MediaPipe's face mesh, irises included."""
+
+# fmt: off
+MESH_TO_68 = (
+    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,
+    168, 197, 5, 4, 75, 97, 2, 326, 305,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,
+    78, 82, 13, 312, 308, 317, 14, 87,
+)
+# fmt: on
+"""Which points of the mesh stand for the 68: of the mirrored pairs of mesh points, those nearest to
+openau's given landmarks (benchmarks/landmark_accuracy.py --mesh shows how near)."""
 
 
 def to_49(points: npt.ArrayLike, where: str) -> Points:
@@ -61,8 +78,13 @@ def to_49(points: npt.ArrayLike, where: str) -> Points:
     return found
 
 
+def mesh_to_68(mesh: npt.NDArray[np.floating]) -> Points:
+    """The 68 points that a mesh of MediaPipe's, (478, 2 or more), stands for: (68, 2) float32."""
+    return np.asarray(mesh[list(MESH_TO_68), :2], np.float32)
+
+
 def eye_centers(points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """The means of the six points of each eye, of 49 points: (2, 2), the picture's left one first."""
+    """The means of the six points of each eye, of 49 points: (2, 2), the left one first."""
     centers: npt.NDArray[np.floating] = np.stack(
         [points[LEFT_EYE].mean(axis=0), points[RIGHT_EYE].mean(axis=0)]
     )

@@ -108,11 +108,17 @@ def align(
         )
     chosen = list(FITS[fit])
     matrix = similarity(points[chosen], MEAN_FACE[chosen] * (size / FRAME))
-    return _warp(image, matrix, size), transform(matrix, points).astype(np.float32)
+    return warp(image, matrix, size), transform(matrix, points).astype(np.float32)
 
 
-def _warp(image: Pixels, matrix: Matrix, size: int) -> Pixels:
-    """The square of side `size` that an affine map brings from the image."""
+def warp(image: Pixels, matrix: Matrix, size: int, *, repeat_edge: bool = True) -> Pixels:
+    """The square of side `size` that an affine map (2, 3) brings from a picture.
+
+    Pixels are interpolated linearly; where the map shrinks by two or more, they are averaged first.
+
+    Args:
+        repeat_edge: what lies beyond the picture's edge repeats the edge; else it is black.
+    """
     import cv2
 
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
@@ -125,9 +131,8 @@ def _warp(image: Pixels, matrix: Matrix, size: int) -> Pixels:
     to_image = np.array([left, top]) + (shrink - 1) / 2
     shift = matrix[:, :2] @ to_image + matrix[:, 2]
     inner = np.column_stack([matrix[:, :2] * shrink, shift])
-    warped = cv2.warpAffine(
-        part, inner, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    border = cv2.BORDER_REPLICATE if repeat_edge else cv2.BORDER_CONSTANT
+    warped = cv2.warpAffine(part, inner, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(warped, np.uint8)
 
 
@@ -143,7 +148,8 @@ def _part(image: Pixels, matrix: Matrix, size: int, shrink: int) -> tuple[Pixels
     low = np.floor(corners.min(axis=0)).astype(int) - margin
     high = np.ceil(corners.max(axis=0)).astype(int) + margin
     left, top = max(0, min(int(low[0]), width - shrink)), max(0, min(int(low[1]), height - shrink))
-    right, bottom = min(width, int(high[0])), min(height, int(high[1]))
+    right = max(left + shrink, min(width, int(high[0])))
+    bottom = max(top + shrink, min(height, int(high[1])))
     right -= (right - left) % shrink
     bottom -= (bottom - top) % shrink
     return image[top:bottom, left:right], left, top
