@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from drml.blob import Array
-from drml.data.images import Channels, decode, resize
+from drml.data.images import IMAGE_SUFFIXES, Channels, decode, resize
 from drml.errors import DataError, NetError, WeightsError
 from drml.metrics import au_names
 from drml.net import Net
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp"})
 _ACTIVATIONS = frozenset({"Sigmoid"})
 _LOGITS = frozenset({"InnerProduct", "Convolution"})
 
@@ -31,7 +30,7 @@ def find_images(words: Sequence[str]) -> list[Path]:
     for word in words:
         path = Path(word)
         if path.is_dir():
-            images = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+            images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
             if not images:
                 raise DataError(f"{word}: no image in this folder")
             found += images

@@ -13,6 +13,11 @@ from drml.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""Endings, in lower case, of the files in a folder that are taken for images."""
+
 _JPEG_START = b"\xff\xd8"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"

@@ -112,6 +112,6 @@ def distinct(faces: Sequence[Face]) -> list[Face]:
     return sorted(kept, key=lambda face: -face.size)
 
 
-def nearest(faces: Sequence[Face], points: Points) -> Face:
-    """The face whose 49 points lie nearest to others, by the mean distance of points."""
-    return min(faces, key=lambda face: float(np.linalg.norm(face.points49 - points, axis=1).mean()))
+def nearest(candidates: Sequence[Points], points: Points) -> int:
+    """Which of the candidates, each (n, 2), lies nearest to `points` by the mean distance."""
+    return int(np.argmin([np.linalg.norm(c - points, axis=1).mean() for c in candidates]))

@@ -1,0 +1,194 @@
+"""`align INPUT... OUT`: the faces of pictures and videos, registered to a mean face."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drml.commands.convert import quality
+from drml.commands.options import positive_int
+from drml.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from drml.faces.record import Record, Skip
+    from drml.faces.sources import Source
+
+_DESCRIPTION = """\
+Finds the face of each picture or video frame, turns, scales and moves it so that its 49 landmarks
+lie near a mean face's, as in the paper, and writes it as a square picture below OUT: for a picture
+a/b.png of a folder OUT/a/b.jpg, for a video clip.mp4 OUT/clip/00001.jpg and so on. OUT also gets
+landmarks.csv (in the pictures that were written), source_landmarks.csv (in those that were read),
+skipped.csv (what was left out, and why) and contact.png, to look at; of a list with labels, also
+list.txt, to train on. A run that was stopped goes on where it was; what is in OUT is kept.
+"""
+_MAX_SIZE = 4096
+
+
+def _size(text: str) -> int:
+    value = positive_int(text)
+    if not 16 <= value <= _MAX_SIZE:
+        raise argparse.ArgumentTypeError(f"must be 16 to {_MAX_SIZE}, got {text[:80]!r}")
+    return value
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the command line."""
+    from drml.faces.find import AUTO, FINDERS
+    from drml.faces.register import FITS, FRAME
+
+    parser = subparsers.add_parser(
+        "align",
+        help="find faces in pictures and videos and register them",
+        description=_DESCRIPTION,
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="pictures, videos, folders of them, or lists (.txt) with a path on each line",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write to")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        default=FRAME,
+        metavar="N",
+        help="side of the pictures, in pixels (default: %(default)s, the paper's)",
+    )
+    parser.add_argument(
+        "--finder",
+        default=AUTO,
+        metavar="NAME",
+        help=f"what finds faces: {' or '.join(FINDERS)} (default: the first that is installed)",
+    )
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="PATH",
+        help="take these landmarks instead of finding faces: a file for all pictures or for the "
+        "video, or a folder with a file for each (.npy, .csv, .txt, .pts, .mat)",
+    )
+    parser.add_argument(
+        "--largest",
+        action="store_true",
+        help="of several faces take the largest; without it, such a picture is left out. In a "
+        "video, the face nearest to the one before is taken in any case",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=sorted(FITS),
+        default="all",
+        help="the landmarks to fit: all 49 as in the paper, or those of nose and eyes, which brows "
+        "and mouth do not move (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--encode", choices=("jpg", "png"), default="jpg", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--quality", type=quality, metavar="1-100", help="of JPEG files (default: 95)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="pictures that are worked on at once (default: --threads)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Aligns the faces and says how many, and why others were left out."""
+    from tqdm import tqdm
+
+    from drml.faces.aligner import Aligner, Options
+    from drml.faces.find import AUTO, open_finder
+    from drml.faces.lookup import Lookup
+    from drml.faces.record import Record
+    from drml.faces.sources import collect
+
+    if args.quality is not None and args.encode == "png":
+        raise UsageError("--quality has a use for JPEG files only, not with --encode png")
+    if args.landmarks is not None and args.finder != AUTO:
+        raise UsageError("--finder has no use with --landmarks")
+    sources = collect(args.inputs, args.out)
+    given, by = None, f"landmarks of {args.landmarks}"
+    finder = args.finder
+    if args.landmarks is not None:
+        given = Lookup(args.landmarks, sources)
+    else:
+        finder = open_finder(args.finder).name
+        by = f"finder {finder}"
+    options = Options(
+        size=args.size,
+        fit=args.fit,
+        kind=args.encode,
+        quality=args.quality or Options.quality,
+        largest=args.largest,
+        workers=args.workers or args.threads,
+    )
+    settings = {"size": args.size, "fit": args.fit, "encoding": args.encode, "landmarks": by}
+    record = Record(args.out, settings)
+    aligner = Aligner(record, options, None if given else lambda: open_finder(finder), given)
+    try:
+        with tqdm(total=_count(sources), unit="picture", disable=None) as bar:
+            aligner.run(sources, bar.update)
+    finally:
+        record.close()
+    labels = [(f"{source.name}.{options.kind}", source.labels) for source in sources]
+    record.finish(aligner.skipped, labels)
+    if not record.kept:
+        raise DataError(_nothing(aligner.skipped, args.out))
+    print("\n".join(_summary(args, record, aligner.written, aligner.skipped, by)))
+    return 0
+
+
+def _count(sources: Sequence[Source]) -> int | None:
+    """How many pictures and frames there are; None where a video does not say."""
+    from drml.faces.video import Video
+
+    count = 0
+    for source in sources:
+        if source.is_video:
+            try:
+                promised = Video(source.path).promised
+            except DataError:
+                continue
+            if not promised:
+                return None
+            count += promised
+        else:
+            count += 1
+    return count
+
+
+def _nothing(skipped: Sequence[Skip], out: Path) -> str:
+    if len(skipped) == 1:
+        return f"{skipped[0].source}: {skipped[0].reason}"
+    reasons = Counter(skip.reason for skip in skipped)
+    most, count = reasons.most_common(1)[0]
+    return (
+        f"no face was aligned; of {len(skipped)} pictures: {most} ({count}); see {out}/skipped.csv"
+    )
+
+
+def _summary(
+    args: argparse.Namespace, record: Record, written: int, skipped: Sequence[Skip], by: str
+) -> list[str]:
+    earlier = len(record.kept) - written
+    kept = f", and {earlier} from before" if earlier else ""
+    lines = [f"{args.out}: {written} faces of {args.size} x {args.size} written{kept} ({by})"]
+    whole = [skip for skip in skipped if skip.frame == "" and _is_video(skip)]
+    lines += [f"{skip.source}: {skip.reason}" for skip in whole]
+    rest = Counter(skip.reason for skip in skipped if skip not in whole)
+    if rest:
+        text = ", ".join(f"{reason} {count}" for reason, count in rest.most_common())
+        lines.append(f"left out: {text} (see {args.out}/skipped.csv)")
+    return lines
+
+
+def _is_video(skip: Skip) -> bool:
+    from drml.faces.video import SUFFIXES
+
+    return Path(skip.source).suffix.lower() in SUFFIXES
