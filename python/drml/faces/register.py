@@ -39,6 +39,10 @@ The mean of the landmarks of openau's 102 people after each was brought to it by
 symmetric (benchmarks/mean_face.py computes it).
 """
 
+# Root mean square, in pixels of the frame. Open mouths come to 10, a face squeezed to a third of
+# its width to 22, a mirrored one or shuffled points to 49 and more.
+_FARTHEST = 35
+
 FITS: dict[str, tuple[int, ...]] = {
     "all": tuple(range(len(MEAN_FACE))),
     # Brows and mouth move with the action units; a fit without them leaves that movement whole.
@@ -50,8 +54,8 @@ FITS: dict[str, tuple[int, ...]] = {
 def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Matrix:
     """The rotation, scale and shift, without reflection, that take points nearest to others.
 
-    Least squares over all points: Umeyama's solution (1991), which in the plane is the regression
-    of one row of complex numbers on another.
+    Least squares over all points, as Umeyama (1991) solves it; in the plane, the sums of the inner
+    and of the outer products give the rotation's cosine and sine times the scale.
 
     Args:
         source, target: (n, 2), n of 2 or more.
@@ -64,12 +68,13 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Matrix:
     """
     a, b = np.asarray(source, np.float64), np.asarray(target, np.float64)
     center, goal = a.mean(axis=0), b.mean(axis=0)
-    z, w = (a - center) @ (1, 1j), (b - goal) @ (1, 1j)
-    spread = float(np.sum(np.abs(z) ** 2))
+    moved, aimed = a - center, b - goal
+    spread = float((moved**2).sum())
     if not math.isfinite(spread) or spread < 1e-12:
         raise DataError("the landmarks lie on one spot or are not finite")
-    turn = np.sum(z.conj() * w) / spread
-    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    cosine = float((moved * aimed).sum()) / spread
+    sine = float((moved[:, 0] * aimed[:, 1] - moved[:, 1] * aimed[:, 0]).sum()) / spread
+    linear = np.array([[cosine, -sine], [sine, cosine]])
     return np.column_stack([linear, goal - linear @ center])
 
 
@@ -82,7 +87,7 @@ def transform(matrix: Matrix, points: npt.ArrayLike) -> Matrix:
 def align(
     image: Pixels, points: Points, size: int = FRAME, *, fit: str = "all"
 ) -> tuple[Pixels, Points]:
-    """Registers a face to the mean face by a similarity transform (paper, section 4).
+    """Registers a face to the mean face by a similarity transform, as the paper does.
 
     Pixels are interpolated linearly; where the face is shrunk to less than half, they are averaged
     first. What lies beyond the picture's edge repeats the edge.
@@ -97,18 +102,22 @@ def align(
         The face, uint8 (size, size, 3), and its landmarks in it, float32 (49, 2).
 
     Raises:
-        DataError: the landmarks lie on one spot, or beyond the picture.
+        DataError: the landmarks lie on one spot or beyond the picture, or are no face's.
     """
     height, width = image.shape[:2]
     center = points.mean(axis=0)
     if not (0 <= center[0] < width and 0 <= center[1] < height):
-        raise DataError(
-            f"the landmarks, around ({center[0]:.0f}, {center[1]:.0f}), do not lie in the picture, "
-            f"which is {width} x {height}"
-        )
+        raise DataError(f"the landmarks do not lie in the picture, which is {width} x {height}")
     chosen = list(FITS[fit])
-    matrix = similarity(points[chosen], MEAN_FACE[chosen] * (size / FRAME))
-    return warp(image, matrix, size), transform(matrix, points).astype(np.float32)
+    matrix = similarity(points[chosen], MEAN_FACE[chosen])
+    moved = transform(matrix, points)
+    distance = math.sqrt(((moved - MEAN_FACE) ** 2).sum(axis=1).mean())
+    if distance > _FARTHEST:
+        raise DataError(
+            "the landmarks are no face's, or not in their order (x before y, brows first)"
+        )
+    scale = size / FRAME
+    return warp(image, matrix * scale, size), (moved * scale).astype(np.float32)
 
 
 def warp(image: Pixels, matrix: Matrix, size: int, *, repeat_edge: bool = True) -> Pixels:
