@@ -48,8 +48,8 @@ MESH_TO_68 = (
     78, 82, 13, 312, 308, 317, 14, 87,
 )
 # fmt: on
-"""Which points of the mesh stand for the 68: of the mirrored pairs of mesh points, those nearest to
-openau's given landmarks (benchmarks/landmark_accuracy.py --mesh shows how near)."""
+"""Which points of the mesh stand for the 68: mirrored pairs, chosen by their distance to openau's
+given landmarks (benchmarks/mesh_points.py shows how near they and the next best ones lie)."""
 
 
 def to_49(points: npt.ArrayLike, where: str) -> Points:

@@ -93,7 +93,7 @@ class MediapipeFinder:
         black, center = np.zeros((64, 64, 3), np.uint8), np.array([32, 32], np.float32)
         try:
             self._detect(black, center, 64)
-            self._landmarks(black, center, 64, 0.0)
+            self._landmarks(black, _Box(1.0, center, 64.0, 0.0))
         except Exception as error:
             # OpenCV and NumPy raise whatever networks of other shapes lead them to.
             raise DataError(f"{path}: holds other networks than MediaPipe's face model") from error
@@ -110,11 +110,18 @@ class MediapipeFinder:
             faces = distinct(faces + self._find_in(image, _windows(width, height, window)))
         return faces
 
+    def mesh(self, image: Pixels) -> Array | None:
+        """All 478 points, (478, 2), of the surest face that fills much of a picture, or None."""
+        height, width = image.shape[:2]
+        center = np.array([width / 2, height / 2], np.float32)
+        boxes = self._detect(image, center, max(height, width))
+        return self._landmarks(image, boxes[0])[0] if boxes else None
+
     def _find_in(self, image: Pixels, windows: Iterable[tuple[Array, float]]) -> list[Face]:
         boxes = [box for center, side in windows for box in self._detect(image, center, side)]
         faces = []
         for box in boxes:
-            mesh, presence = self._landmarks(image, box.center, _MARGIN * box.side, box.turn)
+            mesh, presence = self._landmarks(image, box)
             if presence >= _LEAST_PRESENCE:
                 faces.append(Face(mesh_to_68(mesh), box.score))
         return distinct(faces)
@@ -139,11 +146,9 @@ class MediapipeFinder:
             )
         return boxes
 
-    def _landmarks(
-        self, image: Pixels, center: Array, side: float, turn: float
-    ) -> tuple[Array, float]:
-        """The mesh of the face in a turned square, (478, 2), and how sure it is that it is one."""
-        matrix = _to_square(center, side, turn, _MESH_SIDE)
+    def _landmarks(self, image: Pixels, box: _Box) -> tuple[Array, float]:
+        """The mesh of the face in a box, (478, 2), and how sure it is that there is one."""
+        matrix = _to_square(box.center, _MARGIN * box.side, box.turn, _MESH_SIDE)
         window = warp(image, matrix, _MESH_SIDE)
         mesh, logit = _run(self._mesh, window, 1 / 255, 0.0)
         points = mesh.reshape(MESH_COUNT, 3)[:, :2]
