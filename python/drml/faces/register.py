@@ -123,7 +123,8 @@ def align(
 def warp(image: Pixels, matrix: Matrix, size: int, *, repeat_edge: bool = True) -> Pixels:
     """The square of side `size` that an affine map (2, 3) brings from a picture.
 
-    Pixels are interpolated linearly; where the map shrinks by two or more, they are averaged first.
+    Pixels are interpolated linearly; where the map shrinks to about half or less, they are averaged
+    first.
 
     Args:
         repeat_edge: what lies beyond the picture's edge repeats the edge; else it is black.
@@ -131,7 +132,7 @@ def warp(image: Pixels, matrix: Matrix, size: int, *, repeat_edge: bool = True) 
     import cv2
 
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
-    shrink = max(1, min(int(1 / scale), *image.shape[:2]))
+    shrink = max(1, min(int(1 / scale + 0.2), *image.shape[:2]))
     part, left, top = _part(image, matrix, size, shrink)
     if shrink > 1:
         small = (part.shape[1] // shrink, part.shape[0] // shrink)
