@@ -444,7 +444,9 @@ def test_a_full_disk_is_one_line(
     assert error == f"{tmp_path}/out/a.jpg: cannot be written: No space left on device"
 
 
-def test_the_journal_stays_until_all_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_stays_until_all_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = write(tmp_path / "a.png", picture())
 
     def fail(*_: object) -> None:

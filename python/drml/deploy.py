@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from drml.blob import Array
-from drml.data.images import IMAGE_SUFFIXES, Channels, decode, resize
+from drml.data.images import IMAGE_SUFFIXES, Channels, Pixels, decode, resize
 from drml.errors import DataError, NetError, WeightsError
 from drml.metrics import au_names
 from drml.net import Net
@@ -64,19 +65,24 @@ def image_input(net: Net) -> str:
 
 
 class Preparation:
-    """Makes of image files what a net's input takes: BGR, mean subtracted, cropped from the center.
-
-    Images are resized to the mean image's size, or to the input's where there is no mean.
+    """Makes of images what a net's input takes: BGR, mean subtracted, cropped from the center.
 
     Args:
         shape: (C, H, W) of the input.
         mean: mean image (C, H', W'), at least as large; None subtracts nothing.
+        size: (height, width) that images are resized to where there is no mean, at least the
+            input's and by default just that; with a mean it is the mean's.
 
     Raises:
         WeightsError: the mean image does not fit.
     """
 
-    def __init__(self, shape: tuple[int, int, int], mean: Array | None = None) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        mean: Array | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
         self._shape = shape
         if mean is not None and (
             mean.shape[0] != shape[0] or mean.shape[1] < shape[1] or mean.shape[2] < shape[2]
@@ -86,25 +92,35 @@ class Preparation:
                 f"net's input, {_by(shape)} (channels x height x width)"
             )
         self._mean = None if mean is None else mean.transpose(1, 2, 0)
+        self.size: tuple[int, int] = (shape[1], shape[2]) if size is None else size
+        if mean is not None:
+            self.size = (mean.shape[1], mean.shape[2])
 
     def __call__(self, path: Path) -> Array:
-        """The image, float32 (C, H, W).
+        """The image of a file, float32 (C, H, W).
 
         Raises:
             DataError: the file cannot be read or decoded; names it.
         """
-        channels, height, width = self._shape
+        channels = Channels.COLOR if self._shape[0] == 3 else Channels.GRAY
         try:
-            image = decode(path.read_bytes(), Channels.COLOR if channels == 3 else Channels.GRAY)
+            return self.of_pixels(decode(path.read_bytes(), channels))
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}") from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
-        size = (height, width) if self._mean is None else self._mean.shape[:2]
-        pixels = resize(image, size).astype(np.float32)
+
+    def of_pixels(self, image: Pixels) -> Array:
+        """An image (H, W, 3), or of as many channels as the input has, as float32 (C, H, W)."""
+        import cv2
+
+        channels, height, width = self._shape
+        if channels == 1 and image.shape[2] == 3:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis].astype(np.uint8)
+        pixels = resize(image, self.size).astype(np.float32)
         if self._mean is not None:
             pixels -= self._mean
-        top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
         return pixels[top : top + height, left : left + width].transpose(2, 0, 1)
 
 
@@ -133,22 +149,40 @@ def predict_images(
     prepare: Callable[[Path], Array],
     progress: Callable[[int], object] | None = None,
 ) -> Predictions:
-    """Runs forward on images, in batches of the input's size; the last one may be smaller.
+    """Runs forward on image files, as `predict_arrays` does.
 
     Raises:
         DataError: an image cannot be read.
     """
+    return predict_arrays(net, ((str(path), prepare(path)) for path in images), progress)
+
+
+def predict_arrays(
+    net: Net,
+    images: Iterable[tuple[str, Array]],
+    progress: Callable[[int], object] | None = None,
+) -> Predictions:
+    """Runs forward on images, in batches of the input's size; the last one may be smaller.
+
+    Args:
+        net: a net with one input.
+        images: name and array (C, H, W) of each; at least one.
+        progress: is told the size of each batch.
+    """
     blob = net.blobs[image_input(net)]
     size = blob.shape[0]
+    names: list[str] = []
     collected: list[dict[str, Array]] = []
     seconds = 0.0
-    for start in range(0, len(images), size):
-        batch = np.stack([prepare(path) for path in images[start : start + size]])
-        blob.reshape(*batch.shape)
-        blob.data = batch
-        if start == 0:
+    left = iter(images)
+    while batch := list(itertools.islice(left, size)):
+        arrays = np.stack([array for _, array in batch])
+        blob.reshape(*arrays.shape)
+        blob.data = arrays
+        if not names:
             net.forward()
         outputs, spent = _timed_forward(net)
+        names += [name for name, _ in batch]
         collected.append(outputs)
         seconds += spent
         if progress is not None:
@@ -157,7 +191,7 @@ def predict_images(
         name: np.concatenate([np.atleast_1d(outputs[name]) for outputs in collected])
         for name in collected[0]
     }
-    return Predictions([str(path) for path in images], joined, 1000 * seconds / len(images))
+    return Predictions(names, joined, 1000 * seconds / len(names))
 
 
 def predict_random(net: Net, iterations: int) -> Predictions:

@@ -14,7 +14,6 @@ from drml.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from drml.faces.record import Record, Skip
-    from drml.faces.sources import Source
 
 _DESCRIPTION = """\
 Finds the face of each picture or video frame, turns, scales and moves it so that its 49 landmarks
@@ -36,7 +35,6 @@ def _size(text: str) -> int:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
-    from drml.faces.find import AUTO, FINDERS
     from drml.faces.register import FITS, FRAME
 
     parser = subparsers.add_parser(
@@ -58,12 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="side of the pictures, in pixels (default: %(default)s, the paper's)",
     )
-    parser.add_argument(
-        "--finder",
-        default=AUTO,
-        metavar="NAME",
-        help=f"what finds faces: {' or '.join(FINDERS)} (default: the first that is installed)",
-    )
+    add_finder(parser)
     parser.add_argument(
         "--landmarks",
         type=Path,
@@ -98,28 +91,39 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
+def add_finder(parser: argparse._ActionsContainer) -> None:
+    """Adds --finder NAME."""
+    from drml.faces.find import FINDERS
+
+    parser.add_argument(
+        "--finder",
+        metavar="NAME",
+        help=f"what finds faces: {' or '.join(FINDERS)} (default: the first that is installed)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Aligns the faces and says how many, and why others were left out."""
     from tqdm import tqdm
 
     from drml.faces.aligner import Aligner, Options
-    from drml.faces.find import AUTO, open_finder
+    from drml.faces.find import AUTO, PerThread
     from drml.faces.lookup import Lookup
     from drml.faces.record import Record
-    from drml.faces.sources import collect
+    from drml.faces.sources import check_names, collect, count_pictures
 
     if args.quality is not None and args.encode == "png":
         raise UsageError("--quality has a use for JPEG files only, not with --encode png")
-    if args.landmarks is not None and args.finder != AUTO:
+    if args.landmarks is not None and args.finder is not None:
         raise UsageError("--finder has no use with --landmarks")
     sources = collect(args.inputs, args.out)
-    given, by = None, f"landmarks of {args.landmarks}"
-    finder = args.finder
+    check_names(sources)
     if args.landmarks is not None:
-        given = Lookup(args.landmarks, sources)
+        given, finder = Lookup(args.landmarks, sources), None
+        by = f"landmarks of {args.landmarks}"
     else:
-        finder = open_finder(args.finder).name
-        by = f"finder {finder}"
+        given, finder = None, PerThread(args.finder or AUTO)
+        by = f"finder {finder.name}"
     options = Options(
         size=args.size,
         fit=args.fit,
@@ -130,9 +134,9 @@ def run(args: argparse.Namespace) -> int:
     )
     settings = {"size": args.size, "fit": args.fit, "encoding": args.encode, "landmarks": by}
     record = Record(args.out, settings)
-    aligner = Aligner(record, options, None if given else lambda: open_finder(finder), given)
+    aligner = Aligner(record, options, finder, given)
     try:
-        with tqdm(total=_count(sources), unit="picture", disable=None) as bar:
+        with tqdm(total=count_pictures(sources), unit="picture", disable=None) as bar:
             aligner.run(sources, bar.update)
     finally:
         record.close()
@@ -142,25 +146,6 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(_nothing(aligner.skipped, args.out))
     print("\n".join(_summary(args, record, aligner.written, aligner.skipped, by)))
     return 0
-
-
-def _count(sources: Sequence[Source]) -> int | None:
-    """How many pictures and frames there are; None where a video does not say."""
-    from drml.faces.video import Video
-
-    count = 0
-    for source in sources:
-        if source.is_video:
-            try:
-                promised = Video(source.path).promised
-            except DataError:
-                continue
-            if not promised:
-                return None
-            count += promised
-        else:
-            count += 1
-    return count
 
 
 def _nothing(skipped: Sequence[Skip], out: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import itertools
 import json
 import re
 import sys
@@ -12,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drml.commands.align import add_finder
 from drml.commands.options import add_cuda_graph, chosen_device, output_file, positive_int
 from drml.commands.train import add_data_options, add_run_options, weight_files
 from drml.errors import UsageError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 PAPER_ITERATIONS = 20_000
 _RANDOM_PASSES = 10
 _SHOWN_VALUES = 6
+_SHOWN_NOTES = 10
 
 _DESCRIPTION = """\
 A solver trains, as with 'drml train'. A net with data layers trains by the paper's settings for
@@ -75,6 +78,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="image files, folders or patterns; images are resized to the size of the --mean "
         "image, or else of the net's input, and cropped from the center",
     )
+    group.add_argument(
+        "--find-faces",
+        action="store_true",
+        help="find the faces in the --input, which may also be videos and lists, register them as "
+        "'drml align' does, and score each of them; docs/faces.md says what to install for it",
+    )
+    add_finder(group)
     add_cuda_graph(group)
     group.add_argument(
         "--output",
@@ -133,7 +143,7 @@ def _refuse(args: argparse.Namespace, kind: Kind, *names: str) -> None:
 def _train_by_solver(args: argparse.Namespace) -> int:
     from drml.commands import train
 
-    _refuse(args, Kind.SOLVER, "input", "output", "aus", "cuda_graph")
+    _refuse(args, Kind.SOLVER, "input", "find_faces", "finder", "output", "aus", "cuda_graph")
     args.solver = args.file
     return train.run(args)
 
@@ -141,7 +151,7 @@ def _train_by_solver(args: argparse.Namespace) -> int:
 def _train_net(args: argparse.Namespace) -> int:
     from drml.commands.train import run_options, train_net_with_paper_settings
 
-    _refuse(args, Kind.TRAINING, "input", "output", "cuda_graph")
+    _refuse(args, Kind.TRAINING, "input", "find_faces", "finder", "output", "cuda_graph")
     train_net_with_paper_settings(
         args.file, args.iterations or PAPER_ITERATIONS, run_options(args), _aus(args)
     )
@@ -165,6 +175,10 @@ def _deploy(args: argparse.Namespace, file: NetFile) -> int:
     else:
         unused.append("iterations")
     _refuse(args, Kind.DEPLOY, *unused)
+    if args.find_faces and args.input is None:
+        raise UsageError("--find-faces needs --input, pictures or videos")
+    if args.finder is not None and not args.find_faces:
+        raise UsageError("--finder has a use with --find-faces only")
     with _open(args, file) as net:
         # The last batch of images may be smaller.
         size = net.blobs[net.inputs[0]].shape[0] if net.inputs else 1
@@ -224,10 +238,50 @@ def _predict(args: argparse.Namespace, net: Net) -> Predictions:
         return predict_random(net, args.iterations or _RANDOM_PASSES)
     _, channels, height, width = net.blobs[image_input(net)].shape
     mean = None if args.mean is None else read_mean(args.mean)
-    prepare = Preparation((channels, height, width), mean)
+    shape = (channels, height, width)
+    if args.find_faces:
+        return _predict_faces(args, net, shape, mean)
+    prepare = Preparation(shape, mean)
     images = find_images(args.input)
     with tqdm(total=len(images), unit="image", disable=None, file=sys.stderr) as bar:
         return predict_images(net, images, prepare, bar.update)
+
+
+def _predict_faces(
+    args: argparse.Namespace, net: Net, shape: tuple[int, int, int], mean: Array | None
+) -> Predictions:
+    """Runs the net on the faces of pictures and videos, and says what had none."""
+    from tqdm import tqdm
+
+    from drml.deploy import Preparation, predict_arrays
+    from drml.errors import DataError
+    from drml.faces.find import AUTO, PerThread
+    from drml.faces.sources import collect, count_pictures
+    from drml.faces.stream import FaceStream
+
+    # The paper cuts 170 pixels from the middle of a registered face of 200.
+    side = round(max(shape[1:]) * 200 / 170)
+    prepare = Preparation(shape, mean, (side, side))
+    if prepare.size[0] != prepare.size[1]:
+        raise UsageError(f"{args.mean}: registered faces are square, and this mean image is not")
+    sources = collect(args.input)
+    finder = PerThread(args.finder or AUTO)
+    with tqdm(total=count_pictures(sources), unit="picture", disable=None, file=sys.stderr) as bar:
+        faces = FaceStream(sources, finder, prepare.size[0], args.threads, bar.update)
+        arrays = ((name, prepare.of_pixels(face)) for name, face in faces)
+        first = next(arrays, None)
+        if first is not None:
+            found = predict_arrays(net, itertools.chain([first], arrays))
+    notes = [f"{skip.where}: {skip.reason}" for skip in faces.skipped]
+    more = len(notes) - _SHOWN_NOTES
+    if first is None:
+        others = f", and {len(notes) - 1} more" if len(notes) > 1 else ""
+        raise DataError(f"no face to score: {notes[0]}{others}")
+    for note in notes[:_SHOWN_NOTES]:
+        print(f"note: {note}")
+    if more > 0:
+        print(f"note: {more} more pictures without a face")
+    return found
 
 
 Scores = tuple[list[str], "Array"] | None

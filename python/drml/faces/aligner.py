@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -81,7 +80,7 @@ class Aligner:
     Args:
         record: of the folder.
         options: how to choose and write.
-        open_finder: opens a finder, one for each worker; None where landmarks are given.
+        finder: for any number of threads; None where landmarks are given.
         given: the landmarks that come with the sources; None where they are found.
     """
 
@@ -89,16 +88,15 @@ class Aligner:
         self,
         record: Record,
         options: Options,
-        open_finder: Callable[[], Finder] | None = None,
+        finder: Finder | None = None,
         given: Lookup | None = None,
     ) -> None:
         self.skipped: list[Skip] = []
         self.written = 0
         self._record = record
         self._options = options
-        self._open_finder = open_finder
+        self._finder = finder
         self._given = given
-        self._own = threading.local()
 
     def run(self, sources: Iterable[Source], progress: Callable[[int], object]) -> None:
         """Aligns what is not in the folder yet; `progress` is told of every picture and frame.
@@ -167,17 +165,10 @@ class Aligner:
             if points is None:
                 return replace(look, problem="no landmarks given")
             return replace(look, image=image, faces=[(points, "")])
-        found = self._finder().find(image)
+        assert self._finder is not None
+        found = self._finder.find(image)
         faces = [(face.points49, f"{face.score:.4f}") for face in found]
         return replace(look, image=image, faces=faces, problem="" if faces else "no face")
-
-    def _finder(self) -> Finder:
-        """The thread's own finder."""
-        finder: Finder | None = getattr(self._own, "finder", None)
-        if finder is None:
-            assert self._open_finder is not None
-            finder = self._own.finder = self._open_finder()
-        return finder
 
     def _chosen(self, looks: Iterable[_Look]) -> Iterator[_Look]:
         """The looks with one face each; those with several by the video's frame before."""

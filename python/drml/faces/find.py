@@ -6,6 +6,7 @@ packages. docs/faces.md compares them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -98,6 +99,29 @@ def open_finder(name: str = AUTO) -> Finder:
         except NotInstalledError as error:
             missing.append(str(error))
     raise NotInstalledError("no finder of faces is installed: " + "; or: ".join(missing))
+
+
+class PerThread:
+    """A finder that any number of threads may use: each opens its own at its first picture.
+
+    Args:
+        name: of the finder, as `open_finder` takes it.
+
+    Raises:
+        NotInstalledError: what it needs is not installed.
+    """
+
+    def __init__(self, name: str = AUTO) -> None:
+        self._own = threading.local()
+        self._own.finder = open_finder(name)
+        self.name: str = self._own.finder.name
+
+    def find(self, image: Pixels) -> list[Face]:
+        """The faces of a BGR picture (H, W, 3), the largest first."""
+        finder: Finder | None = getattr(self._own, "finder", None)
+        if finder is None:
+            finder = self._own.finder = open_finder(self.name)
+        return finder.find(image)
 
 
 def distinct(faces: Sequence[Face]) -> list[Face]:

@@ -63,6 +63,11 @@ class Skip:
     frame: str
     reason: str
 
+    @property
+    def where(self) -> str:
+        """The picture, or the video and after a colon the frame's number."""
+        return f"{self.source}:{self.frame}" if self.frame else self.source
+
 
 class Record:
     """What is known of a folder of aligned faces.

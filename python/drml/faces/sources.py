@@ -1,7 +1,8 @@
-"""What `align` is given: pictures and videos by name, in folders and in lists."""
+"""Where faces are looked for: pictures and videos by name, in folders and in lists."""
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from drml.data.images import IMAGE_SUFFIXES
 from drml.data.text_list import read_lines
 from drml.errors import DataError
 from drml.faces.video import SUFFIXES as VIDEO_SUFFIXES
+from drml.faces.video import Video
 
 LIST_SUFFIXES = frozenset({".txt", ".lst"})
 
@@ -40,28 +42,50 @@ class Source:
 
 
 def collect(words: Sequence[str], out: Path | None = None) -> list[Source]:
-    """The pictures and videos that files, folders (with those below) and lists name, in that order.
+    """The pictures and videos that files, folders (with those below), lists and patterns name.
 
     Args:
-        words: what was given.
+        words: what was given; the result is in that order, and sorted in each folder.
         out: a folder that is not looked into.
 
     Raises:
-        DataError: a name stands for nothing, a folder holds nothing, a file is of another kind, or
-            two files would be written under one name.
+        DataError: a name stands for nothing, a folder holds nothing, or a file is of another kind.
     """
-    found: list[Source] = []
-    for word in words:
-        found += _of(Path(word), out)
+    return [source for word in words for source in _of(word, out)]
+
+
+def check_names(sources: Sequence[Source]) -> None:
+    """Refuses sources of which the same would be written.
+
+    Raises:
+        DataError: names both of them.
+    """
     by_name: dict[str, Source] = {}
-    for source in found:
+    for source in sources:
         other = by_name.setdefault(source.name, source)
         if other is not source:
             raise DataError(f"{source.path}: would be written as {source.name}, as {other.path}")
-    return found
 
 
-def _of(path: Path, out: Path | None) -> list[Source]:
+def count_pictures(sources: Sequence[Source]) -> int | None:
+    """How many pictures and frames there are; None where a video does not say."""
+    count = 0
+    for source in sources:
+        if not source.is_video:
+            count += 1
+            continue
+        try:
+            promised = Video(source.path).promised
+        except DataError:
+            continue
+        if not promised:
+            return None
+        count += promised
+    return count
+
+
+def _of(word: str, out: Path | None) -> list[Source]:
+    path = Path(word)
     suffix = path.suffix.lower()
     if path.is_dir():
         files = sorted(_below(path, out))
@@ -69,7 +93,11 @@ def _of(path: Path, out: Path | None) -> list[Source]:
             raise DataError(f"{path}: no picture and no video in this folder")
         return [Source(file, file.relative_to(path).with_suffix("").as_posix()) for file in files]
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
+        matches = sorted(glob.glob(word, recursive=True))
+        if not matches:
+            what = "no file matches" if glob.has_magic(word) else "no such file or folder"
+            raise DataError(f"{word}: {what}")
+        return collect(matches, out)
     if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         return [Source(path, path.stem)]
     if suffix in LIST_SUFFIXES:
