@@ -122,7 +122,7 @@ def test_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     run(tmp_path / "in", out, "--encode", "png")
     shown, noise = capsys.readouterr()
-    assert shown == f"{out}: 2 faces of 200 x 200 written (finder marks)\n"
+    assert shown == f"{out}: 2 faces of 200 x 200 written (landmarks of finder marks)\n"
     assert noise == ""
     assert pictures_of(out) == ["a.png", "deep/b.png"]
     for name, pixels, left in (("a.png", picture(1), 0), ("deep/b.png", picture(2, [(30, 0)]), 30)):
@@ -153,7 +153,7 @@ def test_size_fit_and_quality(tmp_path: Path) -> None:
         "size": 96,
         "fit": "nose-eyes",
         "encoding": "jpg",
-        "landmarks": "finder marks",
+        "landmarks": "of finder marks",
     }
 
 

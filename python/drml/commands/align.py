@@ -120,10 +120,10 @@ def run(args: argparse.Namespace) -> int:
     check_names(sources)
     if args.landmarks is not None:
         given, finder = Lookup(args.landmarks, sources), None
-        by = f"landmarks of {args.landmarks}"
+        by = f"of {args.landmarks}"
     else:
         given, finder = None, PerThread(args.finder or AUTO)
-        by = f"finder {finder.name}"
+        by = f"of finder {finder.name}"
     options = Options(
         size=args.size,
         fit=args.fit,
@@ -163,7 +163,9 @@ def _summary(
 ) -> list[str]:
     earlier = len(record.kept) - written
     kept = f", and {earlier} from before" if earlier else ""
-    lines = [f"{args.out}: {written} faces of {args.size} x {args.size} written{kept} ({by})"]
+    faces = "1 face" if written == 1 else f"{written} faces"
+    size = f"{args.size} x {args.size}"
+    lines = [f"{args.out}: {faces} of {size} written{kept} (landmarks {by})"]
     whole = [skip for skip in skipped if skip.frame == "" and _is_video(skip)]
     lines += [f"{skip.source}: {skip.reason}" for skip in whole]
     rest = Counter(skip.reason for skip in skipped if skip not in whole)

@@ -112,15 +112,20 @@ class PerThread:
     """
 
     def __init__(self, name: str = AUTO) -> None:
+        first = open_finder(name)
+        self.name: str = first.name
+        self._unused = [first]
         self._own = threading.local()
-        self._own.finder = open_finder(name)
-        self.name: str = self._own.finder.name
 
     def find(self, image: Pixels) -> list[Face]:
         """The faces of a BGR picture (H, W, 3), the largest first."""
         finder: Finder | None = getattr(self._own, "finder", None)
         if finder is None:
-            finder = self._own.finder = open_finder(self.name)
+            try:
+                finder = self._unused.pop()
+            except IndexError:
+                finder = open_finder(self.name)
+            self._own.finder = finder
         return finder.find(image)
 
 
