@@ -55,12 +55,17 @@ _KINDS: dict[str, type[Message]] = {
 }
 
 
-def atomic_write(path: AnyPath, content: bytes | Callable[[BinaryIO], None]) -> None:
+def atomic_write(
+    path: AnyPath, content: bytes | Callable[[BinaryIO], None], *, durable: bool = True
+) -> None:
     """Writes a file so that it is seen whole or not at all, whatever happens meanwhile.
 
     Args:
         path: the file, which is replaced if it exists.
         content: its bytes, or a function that writes them to the open file it is given.
+        durable: waits until the disk has it. False is for many small files that can be made again:
+            they are seen whole or not at all while the machine runs, but a power cut may empty
+            those of the last seconds.
 
     Raises:
         WeightsError: the file cannot be written (folder missing or read-only, disk full); what was
@@ -77,13 +82,15 @@ def atomic_write(path: AnyPath, content: bytes | Callable[[BinaryIO], None]) -> 
                 else:
                     file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from error
 

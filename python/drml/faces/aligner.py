@@ -202,7 +202,9 @@ class Aligner:
             return replace(look, image=None, problem=str(error))
         path = self._record.folder / look.picture
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, encode(picture, options.kind, options.quality))
+        # Waiting for the disk can take longer than all the rest; Record looks for what a power cut
+        # may have emptied.
+        atomic_write(path, encode(picture, options.kind, options.quality), durable=False)
         source, frame = str(look.source.path), str(look.frame or "")
         row = Row(look.picture, source, frame, score, moved, points)
         return replace(look, image=None, done=row)

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from drml.data.images import decode, read_bytes
+from drml.data.images import decode, is_whole, read_bytes
 from drml.errors import DataError, UsageError
 from drml.faces.landmarks import COUNT, Points
 from drml.faces.sheet import contact_sheet
@@ -105,7 +105,7 @@ class Record:
             numbers = np.array(line[4:], np.float32).reshape(2, 2, COUNT)
             picture, source, frame, score = line[:4]
             row = Row(picture, source, frame, score, numbers[0].T, numbers[1].T)
-            if (self.folder / row.picture).is_file():
+            if _is_picture(self.folder / row.picture):
                 self.kept[row.picture] = row
 
     def add(self, row: Row) -> None:
@@ -167,6 +167,15 @@ def _compare(path: Path, settings: dict[str, Any]) -> None:
             f"{path.parent}: was filled with {name} {before.get(name)}, not {settings[name]}; "
             "choose another folder"
         )
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether there is a whole image file; a power cut may leave an empty one."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return bool(data) and is_whole(data)
 
 
 def _drop_part_of_a_line(path: Path) -> None:
