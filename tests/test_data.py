@@ -27,6 +27,7 @@ from drml.data.samples import make_record
 from drml.errors import DataError, NetError
 from drml.layers import find
 from drml.proto import caffe_pb2 as pb
+from drml.weights import write_mean
 
 
 def layer_text(path: Path | str, options: str = "", more: str = "", batch: int = 3) -> str:
@@ -321,3 +322,142 @@ def test_stated_shapes() -> None:
     assert stated(f'top: "data" {color}') == [(4, 3, 9, 9)]
     assert stated(f'top: "data" top: "label" {color}') is None
     assert stated('top: "data" transform_param { crop_size: 9 }') is None
+    resized = "data_param { batch_size: 4 new_height: 9 new_width: 7 }"
+    assert stated(f'top: "data" {resized} transform_param {{ force_gray: true }}') == [(4, 1, 9, 7)]
+    assert stated(f'top: "data" {resized}') is None
+
+
+# The fields of our own: keys, shuffle, new_height and new_width, balance.
+
+
+def named(path: Path, labels: dict[str, list[int]], **size: int) -> Path:
+    """A data base with these keys; record i is picture(i)."""
+    records = {
+        key: our_record(number, label, **size) for number, (key, label) in enumerate(labels.items())
+    }
+    return write_lmdb(path / "db", records)
+
+
+def of_subjects(path: Path, count: int = 7) -> Path:
+    return named(path, {f"F{n // 3:03d}/T1/{n:04d}": labels_of(n) for n in range(count)})
+
+
+def test_keys_are_read_in_the_order_of_their_list(tmp_path: Path) -> None:
+    path = of_subjects(tmp_path)
+    (tmp_path / "keys.txt").write_text("F001/T1/0004\n\nF000/T1/0001\nF001/T1/0004\n")
+    text = layer_text(path, 'keys: "keys.txt"')
+    with DataRunner(text, folder=tmp_path) as run:
+        assert run.layer.sample_count == 3
+        assert [run.layer.sample_name(number) for number in range(2)] == [
+            "F001/T1/0004",
+            "F000/T1/0001",
+        ]
+        for data, label in run.stream(2):
+            for row, number in enumerate([4, 1, 4]):
+                np.testing.assert_array_equal(data[row], picture(number).transpose(2, 0, 1))
+                np.testing.assert_array_equal(label[row], labels_of(number))
+
+
+def test_records_that_are_not_listed_are_not_looked_at(tmp_path: Path) -> None:
+    path = write_lmdb(tmp_path / "db", {"a": b"nothing", "b": our_record(1), "c": b"nothing"})
+    (tmp_path / "keys.txt").write_text("b\n")
+    source = LmdbSource(path, keys=tmp_path / "keys.txt")
+    assert len(source) == 1
+    np.testing.assert_array_equal(source.read(0).pixels, picture(1))
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "F000/T1/0000\nF001/T1/004\n",
+            "keys.txt:2: no record 'F001/T1/004' in {db}; did you mean 'F001/T1/0004'?",
+        ),
+        ("F002/T1/00006", "in {db}; did you mean 'F002/T1/0006'?"),
+        ("zzz", "keys.txt:1: no record 'zzz' in {db}"),
+        ("\xe9" * 600, "in {db}"),
+        ("", "keys.txt: the list is empty"),
+        ("F000/T1/0000\0", "keys.txt: is not a text file that lists keys"),
+        (None, "keys.txt: No such file or directory"),
+    ],
+)
+def test_bad_keys(tmp_path: Path, text: str | None, message: str) -> None:
+    path = of_subjects(tmp_path)
+    if text is not None:
+        (tmp_path / "keys.txt").write_text(text)
+    with pytest.raises(DataError) as error:
+        DataRunner(layer_text(path, 'keys: "keys.txt"'), folder=tmp_path)
+    assert str(error.value).endswith(message.format(db=path))
+    assert str(error.value).startswith("net.prototxt:7[data_param.source]: layer 'data' (Data): ")
+
+
+def test_shuffle_is_a_permutation_each_epoch_and_resumes(tmp_path: Path) -> None:
+    text = layer_text(ours(tmp_path), "shuffle: true", batch=7)
+    with DataRunner(text) as whole:
+        wanted = whole.stream(4)
+    images = [{row.tobytes() for row in data} for data, _ in wanted]
+    assert images[0] == images[1] == images[2]
+    assert not np.array_equal(wanted[0][0], wanted[1][0])
+    with DataRunner(text, threads=5) as resumed:
+        resumed.layer.position = 2
+        assert_same_stream(resumed.stream(2), wanted[2:])
+
+
+def test_resize_comes_before_the_transform(tmp_path: Path) -> None:
+    mean = np.random.default_rng(0).normal(size=(3, 24, 20)).astype(np.float32)
+    write_mean(tmp_path / "mean.binaryproto", mean)
+    text = layer_text(
+        ours(tmp_path),
+        "new_height: 24 new_width: 20",
+        'transform_param { mean_file: "mean.binaryproto" crop_size: 16 }',
+    )
+    with DataRunner(text, phase=pb.TEST, folder=tmp_path) as run:
+        assert run.shapes()[0] == (3, 3, 16, 16)
+        large = cv2.resize(picture(2), (20, 24)).transpose(2, 0, 1) - mean
+        np.testing.assert_array_equal(run.forward()[0][2], large[:, 4:20, 2:18])
+
+
+def test_mean_has_the_size_of_the_resized_images(tmp_path: Path) -> None:
+    write_mean(tmp_path / "mean.binaryproto", np.zeros((3, 12, 10), np.float32))
+    text = layer_text(
+        ours(tmp_path),
+        "new_height: 24 new_width: 20",
+        'transform_param { mean_file: "mean.binaryproto" }',
+    )
+    with pytest.raises(DataError, match="the mean image is 3x12x10, but the image is 3x24x20"):
+        DataRunner(text, folder=tmp_path)
+
+
+def test_height_alone(tmp_path: Path) -> None:
+    with pytest.raises(NetError, match="new_height and new_width must be given together"):
+        DataRunner(layer_text(ours(tmp_path), "new_height: 24"))
+
+
+def test_numbers_are_not_resized(tmp_path: Path) -> None:
+    datum = pb.Datum(channels=1, height=2, width=2, float_data=[1, 2, 3, 4], label=1)
+    path = write_lmdb(tmp_path / "db", {"a": datum.SerializeToString()})
+    with pytest.raises(DataError, match="record 'a': holds numbers, not pixels of 8 bits"):
+        DataRunner(layer_text(path, "new_height: 24 new_width: 20"))
+
+
+def test_balance(tmp_path: Path) -> None:
+    # AU 1 is in 2 of 40 records, AU 2 in 20, neither in 18.
+    labels = [[1, -1]] * 2 + [[-1, 1]] * 20 + [[-1, 0]] * 18
+    path = named(tmp_path, {f"{n:02d}": label for n, label in enumerate(labels)}, height=2, width=2)
+    text = layer_text(path, "balance: true", batch=10)
+    with DataRunner(text) as whole:
+        wanted = whole.stream(8)
+    rates = (np.concatenate([label for _, label in wanted]) == 1).mean(axis=0)
+    np.testing.assert_allclose(rates, 1 / 3, atol=0.03)
+    with DataRunner(text, threads=5) as resumed:
+        resumed.layer.position = 5
+        assert_same_stream(resumed.stream(3), wanted[5:])
+
+
+def test_balance_needs_label_vectors(tmp_path: Path) -> None:
+    path = write_lmdb(tmp_path / "db", [stock_record(0)])
+    with pytest.raises(DataError, match="the records have no label vectors"):
+        DataRunner(layer_text(path, "balance: true"))
+    # Closed after the error, it can be opened to write.
+    lmdb.open(str(path)).close()

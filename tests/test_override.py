@@ -148,11 +148,29 @@ def test_gray(data: Path) -> None:
     assert stored.layer[0].transform_param.force_gray
 
 
-def test_resized_list_cannot_become_a_data_base(data: Path) -> None:
-    text = """layer { name: "d" type: "MultilabelImageData" image_data_param {
-        batch_size: 3 new_height: 20 new_width: 30 } }"""
-    with pytest.raises(UsageError, match="convert the list with --resize 20x30"):
-        with_sources(net(text), pb.TEST, data / "db")
+def test_resizing_stays(data: Path) -> None:
+    text = """layer { name: "d" type: "MultilabelImageData" include { phase: TEST }
+        image_data_param { batch_size: 3 new_height: 20 new_width: 30 } }"""
+    stored = with_sources(net(text), pb.TEST, data / "db")
+    assert stored.layer[0].data_param.new_height == 20
+    assert stored.layer[0].data_param.new_width == 30
+    listed = with_sources(stored, pb.TEST, data / "list.txt")
+    assert listed.layer[0].image_data_param.new_height == 20
+    assert listed.layer[0].image_data_param.new_width == 30
+
+
+def test_data_base_for_data_base(data: Path) -> None:
+    text = """layer { name: "d" type: "Data" include { phase: TEST } data_param {
+        batch_size: 3 source: "old" keys: "old" shuffle: true balance: true new_height: 9 } }"""
+    result = with_sources(net(text), pb.TEST, data / "db")
+    assert result.layer[0].data_param == pb.DataParameter(
+        source=str(data / "db"),
+        backend=pb.DataParameter.LMDB,
+        batch_size=3,
+        shuffle=True,
+        balance=True,
+        new_height=9,
+    )
 
 
 def test_not_one_data_layer(data: Path) -> None:

@@ -6,7 +6,9 @@ threads. Only hashes and a bit generator's raw output are used: these never chan
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Callable
 from hashlib import blake2b
 
 import numpy as np
@@ -45,38 +47,49 @@ def permutation(key: bytes, count: int, *numbers: int) -> npt.NDArray[np.int64]:
 
 
 class Order:
-    """Which sample comes when: in order, or in a new permutation each epoch.
+    """Which sample comes when: in order, in a new permutation each epoch, or as epochs are given.
 
     Args:
         count: samples in the source.
         key: of the stream, see `stream_key`.
         shuffle: whether each epoch has a permutation of its own.
         rand_skip: the stream begins at a random sample below this number (Caffe's rand_skip).
+        epochs: makes the samples of epoch number e, `count` of them, instead of a permutation; a
+            pure function.
     """
 
-    _kept = 4  # permutations kept: a prefetched batch may lie in the next epoch already
+    _kept = 4  # epochs kept: a prefetched batch may lie in the next one already
 
     def __init__(
-        self, count: int, key: bytes, *, shuffle: bool = False, rand_skip: int = 0
+        self,
+        count: int,
+        key: bytes,
+        *,
+        shuffle: bool = False,
+        rand_skip: int = 0,
+        epochs: Callable[[int], npt.NDArray[np.int64]] | None = None,
     ) -> None:
         self.count = count
-        self._key = key
-        self._shuffle = shuffle
+        if epochs is None and shuffle:
+            epochs = functools.partial(permutation, key, count)
+        self._make = epochs
         self._start = Draws(key, 2**63).below(rand_skip) if rand_skip else 0
-        self._permutations: dict[int, npt.NDArray[np.int64]] = {}
+        self._epochs: dict[int, npt.NDArray[np.int64]] = {}
         self._lock = threading.Lock()
 
     def index(self, number: int) -> int:
         """The index in the source of sample `number` of the stream."""
         epoch, place = divmod(number + self._start, self.count)
-        return int(self._permutation(epoch)[place]) if self._shuffle else place
+        return place if self._make is None else int(self._epoch(self._make, epoch)[place])
 
-    def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
+    def _epoch(
+        self, make: Callable[[int], npt.NDArray[np.int64]], epoch: int
+    ) -> npt.NDArray[np.int64]:
         with self._lock:
-            kept = self._permutations.get(epoch)
+            kept = self._epochs.get(epoch)
             if kept is None:
-                kept = permutation(self._key, self.count, epoch)
-                while len(self._permutations) >= self._kept:
-                    del self._permutations[next(iter(self._permutations))]
-                self._permutations[epoch] = kept
+                kept = make(epoch)
+                while len(self._epochs) >= self._kept:
+                    del self._epochs[next(iter(self._epochs))]
+                self._epochs[epoch] = kept
             return kept

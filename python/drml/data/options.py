@@ -93,7 +93,7 @@ def wanted_mean(file: NetFile) -> MeanWish | None:
     for source in filter_net(file, pb.TRAIN).layers:
         param = source.param
         if param.type in _IMAGE_LAYERS and param.transform_param.HasField("mean_file"):
-            images = param.image_data_param
+            images = getattr(param, _IMAGE_LAYERS[param.type])
             size = (images.new_height, images.new_width) if images.new_height else None
             return MeanWish(size)
     return None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from google.protobuf.message import Message
+
 from drml.data.kinds import Kind, kind_of
 from drml.errors import UsageError
+from drml.locate import descriptor_of
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import NetFile
 
 _REPLACED = ("Data", "ImageData", "MultilabelImageData", "HDF5Data")
 _PARAMS = ("data_param", "image_data_param", "hdf5_data_param")
+_SIZE = ("new_height", "new_width")
 
 
 def with_sources(
@@ -158,7 +163,6 @@ def _replacement(
     new.type = kind.value
     own = getattr(old, _param_of(old.type))
     size = batch_size or own.batch_size
-    resized = old.image_data_param.new_height > 0
     gray = old.transform_param.force_gray or not old.image_data_param.is_color
     if kind is Kind.IMAGE_LIST:
         if old.type in ("ImageData", "MultilabelImageData"):
@@ -167,6 +171,7 @@ def _replacement(
             new.image_data_param.ClearField("zero_is_negative")
         else:
             new.image_data_param.shuffle = phase == pb.TRAIN
+            _keep(old.data_param, new.image_data_param, _SIZE)
             if gray:
                 new.image_data_param.is_color = False
         new.image_data_param.source = path
@@ -176,13 +181,8 @@ def _replacement(
         new.transform_param.ClearField("force_color")
         new.transform_param.ClearField("force_gray")
     elif kind is Kind.LMDB:
-        if resized:
-            images = old.image_data_param
-            raise UsageError(
-                f"{path}: layer '{old.name}' resizes its images, which an LMDB's are not; convert "
-                f"the list with --resize {images.new_height}x{images.new_width}, and take "
-                "new_height and new_width out of the net"
-            )
+        # The names of one data base's records are not those of another, so `keys` goes.
+        _keep(own, new.data_param, _SIZE if old.type != "Data" else (*_SIZE, "shuffle", "balance"))
         new.data_param.source = path
         new.data_param.backend = pb.DataParameter.LMDB
         new.data_param.batch_size = size
@@ -201,6 +201,13 @@ def _replacement(
     if old.data_param.HasField("prefetch"):
         new.data_param.prefetch = old.data_param.prefetch
     return new
+
+
+def _keep(old: Message, new: Message, names: Sequence[str]) -> None:
+    """Copies the fields of `names` that `old` has and sets."""
+    for name in names:
+        if name in descriptor_of(type(old)).fields_by_name and old.HasField(name):
+            setattr(new, name, getattr(old, name))
 
 
 def _param_of(layer_type: str) -> str:

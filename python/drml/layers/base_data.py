@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from drml.blob import Array, Blob
 from drml.data.device_feed import DeviceFeed
 from drml.data.keyed import Order, stream_key
@@ -99,19 +102,37 @@ class ImageDataLayer(DataLayer):
         """Opens the source that the layer's parameters name; may raise DataError."""
         raise NotImplementedError
 
+    def epochs(
+        self, source: ImageSource, key: bytes
+    ) -> Callable[[int], npt.NDArray[np.int64]] | None:
+        """What makes the order of each epoch; None where it is the source's, or its permutations.
+
+        May raise DataError.
+        """
+        return None
+
+    def new_size(self) -> tuple[int, int] | None:
+        """(height, width) to resize images to; None keeps theirs."""
+        height, width = self.param.new_height, self.param.new_width
+        if bool(height) != bool(width):
+            raise self.error("new_height and new_width must be given together", self.param_field)
+        return (height, width) if height else None
+
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
         batch_size = self.batch_size()
         transformer = self._transformer()
+        key = stream_key(self.context.seed, self.name)
         try:
             source = self.open_source()
+            epochs = self.epochs(source, key)
         except DataError as error:
             raise self.data_error(error, "source") from error
-        key = stream_key(self.context.seed, self.name)
         order = Order(
             len(source),
             key,
             shuffle=getattr(self.param, "shuffle", False),
             rand_skip=self.param.rand_skip,
+            epochs=epochs,
         )
         self._loader = BatchLoader(
             source,

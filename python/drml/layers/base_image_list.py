@@ -34,13 +34,6 @@ class ImageListLayer(ImageDataLayer):
         """COLOR, or GRAY where is_color is false."""
         return Channels.COLOR if self.param.is_color else Channels.GRAY
 
-    def new_size(self) -> tuple[int, int] | None:
-        """(height, width) to resize images to; None keeps theirs."""
-        height, width = self.param.new_height, self.param.new_width
-        if bool(height) != bool(width):
-            raise self.error("new_height and new_width must be given together", "image_data_param")
-        return (height, width) if height else None
-
 
 def stated_image_shape(param: pb.LayerParameter) -> tuple[int, ...] | None:
     """(N, C, H, W) where crop_size, or else new_height and new_width, states it."""
