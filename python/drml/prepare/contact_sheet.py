@@ -14,7 +14,8 @@ from drml.data.labels import PRESENT
 from drml.faces.landmarks import Points
 
 COLUMNS, ROWS = 8, 4
-_SIDE, _TEXT = 125, 30  # pixels of a face, and of the text below it
+_SIDE, _TEXT, _GAP = 125, 30, 5  # pixels of a face, of the text below it, and between two
+_FONT, _FONT_SIZE = 0, 0.36  # FONT_HERSHEY_SIMPLEX
 _POINT = (90, 220, 90)
 
 
@@ -51,18 +52,19 @@ def contact_sheet(faces: Sequence[Face], aus: Sequence[str]) -> bytes:
     import cv2
 
     rows = -(-len(faces) // COLUMNS)
-    sheet = np.full((rows * (_SIDE + _TEXT), COLUMNS * _SIDE, 3), 255, np.uint8)
+    high, wide = _SIDE + _TEXT, _SIDE + _GAP
+    sheet = np.full((rows * high, COLUMNS * wide - _GAP, 3), 255, np.uint8)
     for number, face in enumerate(faces):
         row, column = divmod(number, COLUMNS)
-        top, left = row * (_SIDE + _TEXT), column * _SIDE
+        top, left = row * high, column * wide
         sheet[top : top + _SIDE, left : left + _SIDE] = _picture(face)
         present = [au for au, label in zip(aus, face.labels, strict=True) if label == PRESENT]
-        texts = (face.key.partition("/")[2], f"AU {' '.join(present)}" if present else "no AU")
+        texts = (face.key.partition("/")[2], " ".join(present) or "no AU")
         for line, text in enumerate(texts, 1):
-            baseline = (left + 3, top + _SIDE + 12 * line)
-            cv2.putText(
-                sheet, text, baseline, cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA
-            )
+            width, _ = cv2.getTextSize(text, _FONT, _FONT_SIZE, 1)[0]
+            size = _FONT_SIZE * min(1, _SIDE / width)
+            baseline = (left, top + _SIDE + 12 * line)
+            cv2.putText(sheet, text, baseline, _FONT, size, (0, 0, 0), 1, cv2.LINE_AA)
     return encode(sheet, "png")
 
 
@@ -72,8 +74,8 @@ def _picture(face: Face) -> Pixels:
     image = decode(face.image)
     scale = _SIDE / image.shape[0]
     small = np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
-    # To the middle of pixels, of which the first lies at 0.
-    for x, y in (face.points + 0.5) * scale - 0.5:
-        if np.isfinite([x, y]).all():
-            cv2.circle(small, (round(float(x)), round(float(y))), 1, _POINT, -1, cv2.LINE_AA)
+    if np.isfinite(face.points).all():
+        # Pixel 0 has its middle at 0.
+        for x, y in np.rint((face.points + 0.5) * scale - 0.5).astype(int).tolist():
+            cv2.circle(small, (x, y), 1, _POINT, -1, cv2.LINE_AA)
     return small

@@ -90,6 +90,7 @@ def finish(
     Raises:
         DrmlError: no frame was kept, a fold has none, or the files cannot be written.
     """
+    _remove_leftovers(out)
     excluded = list(data.excluded)
     kept, landmarks = _write_faces(out, data, options, parts, excluded, progress)
     keys = [key for item in kept for key in item.keys]
@@ -117,6 +118,15 @@ def finish(
     }
     _write_json(out / MANIFEST, manifest)
     return manifest
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Removes what a run that was killed had not finished writing."""
+    for path in out.glob(".*"):
+        if path.suffix == ".part":
+            path.unlink(missing_ok=True)
+        elif path.suffix in (".tmp", ".old") and path.name.startswith(f".{FACES}."):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_faces(

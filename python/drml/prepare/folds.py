@@ -56,8 +56,12 @@ def by_seed(subjects: Sequence[str], count: int, seed: int) -> Folds:
     """`count` folds of about as many test subjects each, drawn at random by the seed.
 
     Raises:
-        DataError: fewer subjects than folds.
+        DataError: fewer than two folds, or fewer subjects than folds.
     """
+    if count < 2:
+        raise DataError(
+            f"{count} folds; two or more are needed, to test on one subject and learn from another"
+        )
     if len(subjects) < count:
         raise DataError(f"{count} folds need as many subjects; the data hold {len(subjects)}")
     order = permutation(stream_key(seed, "folds"), len(subjects)).tolist()

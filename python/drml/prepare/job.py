@@ -83,6 +83,8 @@ def prepare(
 def scan(options: Options) -> Dataset:
     """Finds the clips of a data set and reads their labels; see the module of its name."""
     module = importlib.import_module(f"drml.prepare.{_SCANS[options.dataset]}")
+    if options.points is not None and not options.points.is_dir():
+        raise DataError(f"{options.points}: no such folder of landmarks")
     data: Dataset = module.scan(options)
     return data
 

@@ -108,13 +108,13 @@ def _keys_by_rule(options: Options, images: ImageList) -> list[str]:
     keys = []
     for index, name in enumerate(images.names):
         found = rule.search(name)
-        if found is None:
+        parts = {group: found[group] or "" for group in groups} if found else {}
+        subject = (parts.get("subject") or found[1] or "") if found else ""
+        if not subject:
             raise DataError(
                 f"{options.root}:{images.lines[index]}: no subject in {name}; --subject is a rule "
                 "that finds it, --subjects a file that tells it"
             )
-        parts = {group: found[group] or "" for group in groups}
-        subject = parts.get("subject") or found[1] or ""
         keys.append(_key(name, subject, parts.get("video", ""), parts.get("frame", "")))
     return keys
 

@@ -31,7 +31,7 @@ class Part:
         rows: which of the clip's frames were kept, rising.
         images: a JPEG file of each kept frame's registered face.
         landmarks: float32 (kept, 49, 2), pixels of the faces.
-        total: uint32 (size, size, 3): the sum of the sampled faces, before they became JPEG.
+        total: uint32 (size, size, 3): the sum of the sampled faces, as the JPEG files have them.
         excluded: (key, reason) of the frames that were not.
     """
 

@@ -78,8 +78,6 @@ def _given(options: Options, names: list[str], what: str) -> str | None:
         path = options.points / name
         if path.is_file():
             return str(path)
-    if not options.points.is_dir():
-        raise DataError(f"{options.points}: no such folder of landmarks")
     raise DataError(f"{options.points}: no landmarks of {what}; there is no {names[0]}")
 
 

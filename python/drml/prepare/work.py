@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from drml.data.images import Pixels, encode, resize
+from drml.data.images import Pixels, decode, encode, resize
 from drml.errors import DataError
 from drml.faces.landmarks import COUNT, Points, to_49
 from drml.faces.register import align
@@ -69,7 +69,8 @@ def prepare_clip(
             part.images.append(encode(face, "jpg", options.quality))
             landmarks.append(points)
             if chosen[row]:
-                _add(face, total)
+                # What a net will read, for JPEG changes the face a little.
+                _add(decode(part.images[-1]), total)
         if not advance():
             raise StoppedError
     for key in clip.keys[row + 1 :]:

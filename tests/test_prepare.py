@@ -1,0 +1,480 @@
+"""`prepare` as a whole: what the folder holds, resuming, interruptions, several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from cli_testing import command, contents, environment, only_error, refused
+from prepare_testing import face, label_of, options, points_68, write_bp4d, write_disfa
+
+from drml import weights
+from drml.commands.prepare import summary
+from drml.data.lmdb_source import LmdbSource
+from drml.errors import DrmlError, UsageError
+from drml.faces.landmarks import to_49
+from drml.faces.register import align
+from drml.prepare import run as run_module
+from drml.prepare.job import prepare
+from drml.prepared import Prepared
+from drml.run import main
+from drml.weights import read_mean
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write_bp4d(tmp_path / "BP4D")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_what_the_folder_holds(tree: Path, out: Path) -> None:
+    manifest, complete = prepare(out, options("bp4d", tree))
+    assert not complete
+    prepared = Prepared(out)
+    assert prepared.manifest == manifest
+    assert prepared.aus == ["1", "2", "12"]
+    assert len(prepared.keys) == 48
+    assert prepared.keys == sorted(prepared.keys)
+    assert prepared.keys[:7:6] == ["F001/T1/0001", "F001/T2/0001"]
+    wanted = [[label_of(frame, column) for column in range(3)] for frame in range(6)]
+    assert prepared.labels.tolist() == 8 * wanted
+    source = LmdbSource(out / "faces.lmdb")
+    assert [source.key(index) for index in range(48)] == prepared.keys
+    for index in range(48):
+        sample = source.read(index)
+        picture, points = align(face(index), to_49(points_68(turn=index), "here"))
+        assert np.abs(sample.pixels.astype(int) - picture).mean() < 2
+        np.testing.assert_allclose(prepared.landmarks[index], points, atol=1e-3)
+        assert sample.label.tolist() == prepared.labels[index].tolist()
+    source.close()
+    assert not (out / "parts").exists()
+    assert sorted(path.name for path in (out / "contact").iterdir()) == [
+        f"{subject}.png" for subject in ("F001", "F002", "M001", "M002")
+    ]
+    assert cv2.imread(str(out / "contact" / "F001.png")) is not None
+    assert (out / "excluded.csv").read_text() == "key,reason\n"
+
+
+def test_counts_and_checksums(tree: Path, out: Path) -> None:
+    manifest, _ = prepare(out, options("bp4d", tree))
+    counts = manifest["counts"]
+    assert (counts["frames"], counts["subjects"], counts["videos"]) == (48, 4, 8)
+    assert counts["aus"]["12"] == {"positives": 16, "negatives": 16, "unknown": 16}
+    assert manifest["folds"][0]["test"] == {"frames": 24, "of": 24, "subjects": 2}
+    files = {name for name in contents(out) if not name.endswith("/")} - {"manifest.json"}
+    assert set(manifest["sha256"]) == files
+    for name, digest in manifest["sha256"].items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
+
+
+def test_folds_share_no_subject_and_have_their_own_mean(tree: Path, out: Path) -> None:
+    prepare(out, options("bp4d", tree))
+    prepared = Prepared(out)
+    tested: set[str] = set()
+    for number in (1, 2):
+        fold = prepared.fold(number)
+        owners = [{key[:4] for key in keys} for keys in (fold.train, fold.val, fold.test)]
+        assert len(set.union(*owners)) == sum(map(len, owners)) == 4
+        tested |= owners[2]
+        source = LmdbSource(out / "faces.lmdb", keys=fold.folder / "train.txt")
+        images = [source.read(index).pixels for index in range(len(source))]
+        source.close()
+        mean = np.mean(images, axis=0).transpose(2, 0, 1)
+        np.testing.assert_allclose(read_mean(fold.mean), mean, rtol=1e-6)
+    assert tested == {"F001", "F002", "M001", "M002"}
+
+
+def test_sampling_thins_out_the_train_lists_alone(tmp_path: Path) -> None:
+    tree = write_bp4d(tmp_path / "BP4D", frames=12, tasks=["T1"])
+    prepare(tmp_path / "all", options("bp4d", tree))
+    prepare(tmp_path / "some", options("bp4d", tree, sampling=(1, 1)))
+    prepare(tmp_path / "tests", options("bp4d", tree, sampling=(1, 1), sample_test=True))
+    whole, some, tests = (Prepared(tmp_path / name) for name in ("all", "some", "tests"))
+    assert some.keys == whole.keys
+    assert set(some.fold(1).train) < set(whole.fold(1).train)
+    assert some.fold(1).test == whole.fold(1).test
+    assert tests.fold(1).train == some.fold(1).train
+    assert set(tests.fold(1).test) < set(whole.fold(1).test)
+    assert tests.fold(1).val
+
+
+def test_frames_that_cannot_be_used_are_listed(tree: Path, out: Path) -> None:
+    points = np.load(tree / "landmarks" / "F001_T1.npy")
+    points[0] = np.nan
+    points[1] = 0
+    points[2] += 1000
+    points[3] = 50
+    np.save(tree / "landmarks" / "F001_T1.npy", points)
+    frames = tree / "2D" / "F001" / "T1"
+    (frames / "0005.jpg").write_bytes((frames / "0005.jpg").read_bytes()[:300])
+    (frames / "0006.jpg").write_bytes(b"no picture")
+    manifest, _ = prepare(out, options("bp4d", tree))
+    assert "F001/T1/0001" not in Prepared(out).keys
+    with (out / "excluded.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["key"] for row in rows] == [f"F001/T1/{frame:04d}" for frame in range(1, 7)]
+    assert [row["reason"].partition(",")[0] for row in rows] == [
+        "no landmarks",
+        "no landmarks",
+        "the landmarks",
+        "the landmarks lie on one spot or are not finite",
+        "the image is cut short",
+        "the image cannot be decoded",
+    ]
+    assert manifest["counts"]["frames"] == 42
+    assert manifest["counts"]["excluded"]["no landmarks"] == 2
+    text = "\n".join(summary(out, manifest))
+    assert "6 coded frames are left out (excluded.csv): 2 no landmarks, 1 the image" in text
+
+
+def test_nothing_is_left(tree: Path, out: Path) -> None:
+    for path in (tree / "landmarks").iterdir():
+        np.save(path, np.full((6, 68, 2), np.nan, np.float32))
+    with pytest.raises(DrmlError, match="no frame is left; of the first, no landmarks"):
+        prepare(out, options("bp4d", tree))
+    assert not (out / "manifest.json").exists()
+
+
+def test_a_fold_without_frames(tree: Path, out: Path) -> None:
+    for path in (tree / "landmarks").glob("F001*"):
+        np.save(path, np.full((6, 68, 2), np.nan, np.float32))
+    folds = tree / "folds.json"
+    folds.write_text('{"test": [["F001"]]}')
+    with pytest.raises(DrmlError, match="fold 1: no frame of its test subjects is left"):
+        prepare(out, options("bp4d", tree, folds=str(folds)))
+
+
+def test_pictures_that_are_registered_already(tree: Path, out: Path) -> None:
+    prepare(out, options("bp4d", tree, landmarks="none", points=None, size=60))
+    prepared = Prepared(out)
+    assert np.isnan(prepared.landmarks).all()
+    source = LmdbSource(out / "faces.lmdb")
+    small = cv2.resize(face(5), (60, 60))
+    assert np.abs(source.read(5).pixels.astype(int) - small).mean() < 3
+    source.close()
+    assert (out / "contact" / "F001.png").is_file()
+
+
+# Resuming
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the clips that are prepared from now on."""
+    names: list[str] = []
+    real = run_module.prepare_clip
+
+    def prepare_clip(clip: Any, *rest: Any) -> Any:
+        names.append(clip.name)
+        return real(clip, *rest)
+
+    monkeypatch.setattr(run_module, "prepare_clip", prepare_clip)
+    return names
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    """Makes the write after so many parts fail as on a full disk."""
+    left = [writes]
+    real = run_module.Parts.write
+
+    def write(self: Any, clip: Any, part: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise weights.WeightsError(f"{clip.name}: {os.strerror(errno.ENOSPC)}")
+        real(self, clip, part)
+
+    monkeypatch.setattr(run_module.Parts, "write", write)
+
+
+def test_goes_on_where_it_stopped(
+    tree: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)
+        with pytest.raises(DrmlError, match="No space left on device"):
+            prepare(out, options("bp4d", tree))
+    assert len(list((out / "parts").glob("*.npz"))) == 3
+    assert not (out / "manifest.json").exists()
+    names = counted(monkeypatch)
+    prepare(out, options("bp4d", tree))
+    assert names == ["F002/T2", "M001/T1", "M001/T2", "M002/T1", "M002/T2"]
+    prepare(tmp_path / "whole", options("bp4d", tree))
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_complete_folder_is_left_as_it_is(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = prepare(out, options("bp4d", tree))
+    names = counted(monkeypatch)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again, complete = prepare(out, options("bp4d", tree))
+    assert complete
+    assert again == first
+    assert not names
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"unknown": "drop"}, "--unknown mask, not drop"),
+        ({"aus": ("1", "2")}, "--aus none, not 1,2"),
+        ({"size": 100}, "--size 200, not 100"),
+        ({"sampling": (1, 2)}, "--sampling none, not 1,2"),
+        ({"quality": 90}, "--quality 95, not 90"),
+    ],
+)
+def test_changed_options_are_named(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], message: str
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(DrmlError):
+            prepare(out, options("bp4d", tree))
+    with pytest.raises(UsageError) as error:
+        prepare(out, options("bp4d", tree, **changed))
+    assert str(error.value) == (
+        f"{out}: was begun with {message}; name another folder, or give --force"
+    )
+
+
+def test_folds_may_change_until_the_folder_is_complete(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)
+        with pytest.raises(DrmlError):
+            prepare(out, options("bp4d", tree))
+    names = counted(monkeypatch)
+    prepare(out, options("bp4d", tree, folds="loso", without=("F001",)))
+    assert len(names) == 5
+    assert len(Prepared(out).folds) == 3
+    with pytest.raises(UsageError, match="was made with --folds loso, not 2"):
+        prepare(out, options("bp4d", tree))
+    prepare(out, options("bp4d", tree), force=True)
+    assert len(Prepared(out).folds) == 2
+    assert len(names) == 5 + 8
+
+
+def test_labels_or_landmarks_that_changed_since(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        with pytest.raises(DrmlError):
+            prepare(out, options("bp4d", tree))
+    coding = tree / "AUCoding" / "AU_OCC" / "F001_T1.csv"
+    coding.write_text(coding.read_text().replace("\n2,9,", "\n2,1,"))
+    np.save(tree / "landmarks" / "F002_T1.npy", np.float32([points_68()] * 6))
+    names = counted(monkeypatch)
+    prepare(out, options("bp4d", tree))
+    assert names == ["F001/T1", "F002/T1", "M001/T1", "M001/T2", "M002/T1", "M002/T2"]
+
+
+def test_a_damaged_part_is_made_again(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        with pytest.raises(DrmlError):
+            prepare(out, options("bp4d", tree))
+    (out / "parts" / "F001%2FT1.npz").write_bytes(b"PK nothing")
+    names = counted(monkeypatch)
+    prepare(out, options("bp4d", tree))
+    assert names[0] == "F001/T1"
+    assert len(names) == 7
+
+
+def test_does_not_write_into_other_folders(tree: Path, out: Path) -> None:
+    out.mkdir()
+    prepare(out, options("bp4d", tree))
+    shutil.rmtree(out)
+    out.mkdir()
+    (out / "thesis.tex").write_text("precious")
+    for force in (False, True):
+        with pytest.raises(UsageError, match="holds other things; name a new folder"):
+            prepare(out, options("bp4d", tree), force=force)
+    shutil.rmtree(out)
+    out.write_text("a file")
+    with pytest.raises(UsageError, match="is not a folder"):
+        prepare(out, options("bp4d", tree))
+
+
+# Several processes and their end
+
+
+def test_processes_give_the_same(tree: Path, tmp_path: Path) -> None:
+    prepare(tmp_path / "one", options("bp4d", tree, sampling=(2, 2)))
+    prepare(tmp_path / "two", options("bp4d", tree, sampling=(2, 2)), processes=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_video_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    tree = write_disfa(tmp_path / "DISFA")
+    video = tree / "Videos_LeftCamera" / "LeftVideoSN002_comp.avi"
+    data = bytearray(video.read_bytes())
+    # Its frames are nothing any more, though the file says it has them.
+    start = data.index(b"movi") + 4
+    data[start + 8 : data.index(b"idx1")] = bytes(data.index(b"idx1") - start - 8)
+    video.write_bytes(data)
+    out = tmp_path / "out"
+    with pytest.raises(DrmlError) as error:
+        prepare(out, options("disfa", tree), processes=2)
+    assert str(error.value) == (
+        f"{video}: no frame of the video can be decoded; 2 of 3 videos are finished and stay: mend "
+        "it and run again, or leave the subject out by --without"
+    )
+    assert len(list((out / "parts").glob("*.npz"))) == 2
+    manifest, _ = prepare(out, options("disfa", tree, without=("SN002",)))
+    assert manifest["counts"]["subjects"] == 2
+
+
+def test_disk_full_in_the_middle(tree: Path, out: Path) -> None:
+    def no_large_files() -> None:
+        # A part of six faces is larger; the folder's options are not.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    words = ("prepare", "bp4d", tree, out, "--aus", "all", "--folds", "2")
+    done = command(*words, "--threads", "2", cwd=tree, preexec_fn=no_large_files)
+    assert done.returncode == 2, done.stderr
+    assert "File too large" in only_error(done.stderr)
+    assert [path.name for path in (out / "parts").iterdir()] == ["options.json"]
+    assert main([*map(str, words), "--threads", "1"]) == 0
+    assert len(Prepared(out).keys) == 48
+
+
+def test_disk_full_while_joining(tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data.mdb")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("drml.data.lmdb_writer.os.rename", full)
+        with pytest.raises(DrmlError, match=r"faces.lmdb: cannot be written: No space left"):
+            prepare(out, options("bp4d", tree))
+    assert len(list((out / "parts").glob("*.npz"))) == 8
+    # As a run leaves them that is killed while it writes.
+    (out / ".faces.lmdb.01234567.tmp").mkdir()
+    (out / ".0123456789abcdef.part").write_text("")
+    names = counted(monkeypatch)
+    prepare(out, options("bp4d", tree))
+    assert not names
+    assert not (out / "parts").exists()
+    assert not list(out.glob(".*"))
+
+
+def alive(group: int) -> list[str]:
+    """The processes of a group that have not ended, by their lines in /proc."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, own = path.read_text().rpartition(")")[2].split()[:3]
+            if own == str(group) and state != "Z":
+                found.append(path.with_name("cmdline").read_text())
+    return found
+
+
+@pytest.mark.parametrize("end_by", [signal.SIGINT, signal.SIGKILL])
+def test_all_processes_end_and_what_is_finished_stays(tmp_path: Path, end_by: int) -> None:
+    tree = write_bp4d(tmp_path / "BP4D", frames=60)
+    out = tmp_path / "out"
+    words = ["prepare", "bp4d", str(tree), str(out), "--aus", "all", "--folds", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "drml.run", *words, "--threads", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+    end = time.monotonic() + 60
+    while not list(out.glob("parts/*.npz")):
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.01)
+    if end_by == signal.SIGINT:
+        os.killpg(process.pid, end_by)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 130, error
+        assert only_error(error) == "interrupted"
+        assert not list(out.rglob("*.part"))
+    else:
+        process.kill()
+        process.communicate(timeout=60)
+    while alive(process.pid):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert not (out / "manifest.json").exists()
+
+
+# The command line
+
+
+def test_command(tree: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["prepare", "bp4d", str(tree), str(out), "--aus", "AU01,12", "--folds", "2"]
+    assert main([*words, "--threads", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "48 frames of 4 subjects in 8 videos, 200 x 200" in printed
+    assert "12        16        16       16  50.0 %" in printed
+    assert main([*words, "--threads", "1"]) == 0
+    assert f"{out}: is complete already" in capsys.readouterr().out
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["options"]["aus"] == "1,12"
+    assert manifest["options"]["sampling"] == "100,200"
+    assert manifest["options"]["landmarks"] == "given"
+    assert manifest["name"] == "BP4D"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bp4"], "invalid choice: 'bp4'"),
+        (["bp4d", "--threshold", "2"], "--threshold has no use for bp4d, only for disfa"),
+        (["bp4d", "--camera", "left"], "--camera has no use for bp4d, only for disfa"),
+        (["disfa", "--root", "x"], "--root has no use for disfa, only for list"),
+        (["ckplus", "--unknown", "drop"], "--unknown has no use for ckplus, only for bp4d and"),
+        (["list", "--subject", "x", "--subjects", "y"], "give one"),
+        (["disfa", "--threshold", "6"], "must be 1 to 5, got '6'"),
+        (["bp4d", "--aus", "1,x"], "'x' is no AU"),
+        (["bp4d", "--aus", "1,01"], "must be AUs, each once"),
+        (["bp4d", "--aus", "1,"], "must be names, each once"),
+        (["bp4d", "--sampling", "100"], "must be paper, all or P+N"),
+        (["list", "--sampling", "paper"], "the paper samples BP4D and DISFA, not list"),
+        (["bp4d", "--validation", "1"], "must be 0 or more and below 1"),
+        (["bp4d", "--size", "8"], "must be 16 to 4096"),
+        (["bp4d", "--fold", "2"], "unknown option '--fold'; did you mean '--folds'?"),
+        (["bp4d", "--landmarks", "nowhere"], "nowhere: no such folder of landmarks"),
+        (["bp4d", "--folds", "nowhere.json", "--aus", "all"], "nowhere.json: No such file"),
+        (["bp4d", "--folds", "0", "--aus", "all"], "0 folds; two or more are needed"),
+        (
+            ["bp4d", "--folds", "9", "--aus", "all"],
+            "9 folds need as many subjects; the data hold 4",
+        ),
+        (["bp4d", "--without", "F009", "--aus", "all"], "has no subject F009 to leave out"),
+        (["bp4d", "--aus", "all"], "--folds drml: fold 1 names F008 and 10 more, whom the data"),
+        (["bp4d"], "F001_T1.csv: codes no AU 4; coded are 1, 2, 12"),
+    ],
+)
+def test_bad_command_lines(
+    tree: Path, out: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    line = refused(capsys, "prepare", words[0], tree, out, *words[1:], "--threads", "1")
+    assert message in line
+    assert not out.exists()
