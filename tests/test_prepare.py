@@ -27,6 +27,7 @@ from drml import weights
 from drml.commands.prepare import summary
 from drml.data.lmdb_source import LmdbSource
 from drml.errors import DrmlError, UsageError
+from drml.faces.find import Face
 from drml.faces.landmarks import to_49
 from drml.faces.register import align
 from drml.prepare import run as run_module
@@ -132,18 +133,18 @@ def test_frames_that_cannot_be_used_are_listed(tree: Path, out: Path) -> None:
     with (out / "excluded.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["key"] for row in rows] == [f"F001/T1/{frame:04d}" for frame in range(1, 7)]
-    assert [row["reason"].partition(",")[0] for row in rows] == [
+    assert [row["reason"] for row in rows] == [
         "no landmarks",
-        "no landmarks",
-        "the landmarks",
+        "the landmarks lie on one spot or are not finite",
+        "the landmarks do not lie in the picture, which is 120 x 120",
         "the landmarks lie on one spot or are not finite",
         "the image is cut short",
         "the image cannot be decoded",
     ]
     assert manifest["counts"]["frames"] == 42
-    assert manifest["counts"]["excluded"]["no landmarks"] == 2
+    assert manifest["counts"]["excluded"]["the image is cut short"] == 1
     text = "\n".join(summary(out, manifest))
-    assert "6 coded frames are left out (excluded.csv): 2 no landmarks, 1 the image" in text
+    assert "6 coded frames are left out (excluded.csv): 1 no landmarks, 1 the image" in text
 
 
 def test_nothing_is_left(tree: Path, out: Path) -> None:
@@ -161,6 +162,42 @@ def test_a_fold_without_frames(tree: Path, out: Path) -> None:
     folds.write_text('{"test": [["F001"]]}')
     with pytest.raises(DrmlError, match="fold 1: no frame of its test subjects is left"):
         prepare(out, options("bp4d", tree, folds=str(folds)))
+
+
+class Faces:
+    """Finds as many faces as the lists of `found` have, one list for each picture."""
+
+    name = "faces"
+
+    def __init__(self, found: list[list[int]]) -> None:
+        self.found = found
+
+    def find(self, image: Any) -> list[Face]:
+        return [Face(np.float32(points_68(turn)), 1.0) for turn in self.found.pop(0)]
+
+
+def test_landmarks_are_found(tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [[], [1, 2], [3]] + [[0]] * 45
+
+    def open_finder(name: str) -> Faces:
+        return Faces(found)
+
+    monkeypatch.setattr("drml.prepare.job.open_finder", open_finder)
+    monkeypatch.setattr("drml.prepare.run.open_finder", open_finder)
+    manifest, _ = prepare(out, options("bp4d", tree, landmarks="find", points=None))
+    assert (out / "excluded.csv").read_text().splitlines()[1:] == [
+        "F001/T1/0001,no face found",
+        "F001/T1/0002,2 faces found",
+    ]
+    assert manifest["options"]["finder"] == "faces"
+    _, points = align(face(2), to_49(points_68(turn=3), "here"))
+    np.testing.assert_allclose(Prepared(out).landmarks[0], points, atol=1e-3)
+
+
+def test_no_finder(tree: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["prepare", "bp4d", tree, out, "--landmarks", "find", "--finder"]
+    assert "unknown finder of faces 'mediapip'" in refused(capsys, *words, "mediapip")
+    assert not out.exists()
 
 
 def test_pictures_that_are_registered_already(tree: Path, out: Path) -> None:
@@ -331,17 +368,20 @@ def test_processes_give_the_same(tree: Path, tmp_path: Path) -> None:
 def test_a_video_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     tree = write_disfa(tmp_path / "DISFA")
     video = tree / "Videos_LeftCamera" / "LeftVideoSN002_comp.avi"
+    points = tree / "landmarks" / "SN002.npy"
+    # The file says it has four frames, as many as there are landmarks; it has six.
     data = bytearray(video.read_bytes())
-    # Its frames are nothing any more, though the file says it has them.
-    start = data.index(b"movi") + 4
-    data[start + 8 : data.index(b"idx1")] = bytes(data.index(b"idx1") - start - 8)
+    for start in (data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32):
+        assert int.from_bytes(data[start : start + 4], "little") == 6
+        data[start : start + 4] = (4).to_bytes(4, "little")
     video.write_bytes(data)
+    np.save(points, np.load(points)[:4])
     out = tmp_path / "out"
     with pytest.raises(DrmlError) as error:
         prepare(out, options("disfa", tree), processes=2)
     assert str(error.value) == (
-        f"{video}: no frame of the video can be decoded; 2 of 3 videos are finished and stay: mend "
-        "it and run again, or leave the subject out by --without"
+        f"{points}: landmarks of 4 frames, but {video} has 6 or more; 2 of 3 videos are finished "
+        "and stay: mend it and run again, or leave the subject out by --without"
     )
     assert len(list((out / "parts").glob("*.npz"))) == 2
     manifest, _ = prepare(out, options("disfa", tree, without=("SN002",)))
@@ -459,6 +499,7 @@ def test_command(tree: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> N
         (["list", "--sampling", "paper"], "the paper samples BP4D and DISFA, not list"),
         (["bp4d", "--validation", "1"], "must be 0 or more and below 1"),
         (["bp4d", "--size", "8"], "must be 16 to 4096"),
+        (["bp4d", "--finder", "dlib"], "--finder has a use with --landmarks find only"),
         (["bp4d", "--fold", "2"], "unknown option '--fold'; did you mean '--folds'?"),
         (["bp4d", "--landmarks", "nowhere"], "nowhere: no such folder of landmarks"),
         (["bp4d", "--folds", "nowhere.json", "--aus", "all"], "nowhere.json: No such file"),

@@ -131,7 +131,7 @@ def test_disfa_video_that_cannot_be_decoded(tmp_path: Path, data: bytes) -> None
     video.write_bytes(data)
     with pytest.raises(DataError) as error:
         scan(options("disfa", tree))
-    assert str(error.value) == f"{video}: is no video that can be decoded"
+    assert str(error.value) == f"{video}: cannot be decoded as a video"
     assert scan(options("disfa", tree, without=("SN002",))).subjects == ["SN001", "SN003"]
 
 

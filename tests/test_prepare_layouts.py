@@ -278,10 +278,10 @@ def test_trees_without_coding(
     [
         (np.zeros((5, 68, 2)), "landmarks of 5 frames, but"),
         (np.zeros((7, 68, 2)), "landmarks of 7 frames, but"),
-        (np.zeros((6, 67, 2)), "holds an array of shape (6, 67, 2); landmarks are (frames, points"),
-        (np.zeros((6, 136)), "holds an array of shape (6, 136)"),
-        (np.array(["x"] * 6), "is no .npy file that can be read"),
-        (None, "is no .npy file that can be read"),
+        (np.zeros((6, 67, 2)), "67 landmarks; 68, 66, 51 or 49 are understood"),
+        (np.zeros((6, 136)), "an array of 6 x 136; landmarks are (frames, 68, 66, 51 or 49, 2)"),
+        (np.array(["x"] * 6), "is no .npy file of numbers"),
+        (None, "is no .npy file of numbers"),
     ],
 )
 @pytest.mark.parametrize("dataset", ["bp4d", "disfa"])
@@ -299,7 +299,7 @@ def test_landmarks_that_do_not_fit(
     assert str(error.value).startswith(f"{path}: ")
     assert message in str(error.value)
     path.unlink()
-    with pytest.raises(DataError, match=f"no landmarks of .*; there is no {path.name}"):
+    with pytest.raises(DataError, match=f"no landmarks of .*; there is no {path.stem} "):
         scan(options(dataset, tree))
 
 

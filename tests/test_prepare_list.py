@@ -108,7 +108,7 @@ def test_list_with_landmarks(tmp_path: Path) -> None:
     points.mkdir()
     np.save(points / "F001_1.npy", points_68())
     np.savetxt(points / "F001_2.txt", points_68())
-    text = "\n".join(f"{x} {y}" for x, y in points_68())
+    text = "\n".join(f"{x} {y}" for x, y in points_68() + 1)
     (points / "F002_1.pts").write_text(f"version: 1\nn_points: 68\n{{\n{text}\n}}\n")
     (points / "F002_2.txt").write_text("1 2\nnothing\n")
     prepare(tmp_path / "out", listed(path, landmarks="given", points=points))
@@ -116,4 +116,4 @@ def test_list_with_landmarks(tmp_path: Path) -> None:
     assert prepared.keys == ["F001/images/1", "F001/images/2", "F002/images/1"]
     np.testing.assert_allclose(prepared.landmarks[0], prepared.landmarks[2], atol=1e-3)
     line = (tmp_path / "out" / "excluded.csv").read_text().splitlines()[1]
-    assert "F002_2.txt:2: is not a point, x and y: 'nothing'" in line
+    assert "F002_2.txt:2: 'nothing' is no number" in line

@@ -116,6 +116,11 @@ def _add_faces(group: argparse._ArgumentGroup) -> None:
         "(default: ROOT/landmarks where it exists, else find)",
     )
     group.add_argument(
+        "--finder",
+        metavar="NAME",
+        help="what finds landmarks, as for align (default: the first that is installed)",
+    )
+    group.add_argument(
         "--fit",
         choices=("all", "nose-eyes"),
         default="all",
@@ -257,6 +262,8 @@ def make_options(args: argparse.Namespace) -> Options:
         landmarks = o.FIND if points is None else o.GIVEN
     elif landmarks not in (o.FIND, o.NONE):
         landmarks, points = o.GIVEN, Path(landmarks)
+    if args.finder is not None and landmarks != o.FIND:
+        raise UsageError("--finder has a use with --landmarks find only")
     aus = args.aus
     if aus is None:
         # A list says only how many there are.
@@ -270,6 +277,7 @@ def make_options(args: argparse.Namespace) -> Options:
         unknown=args.unknown or o.MASK,
         landmarks=landmarks,
         points=points,
+        finder=args.finder or "",
         fit=args.fit,
         size=args.size or FRAME,
         quality=args.quality,

@@ -16,7 +16,7 @@ import numpy as np
 
 from drml.data.labels import ABSENT, PRESENT
 from drml.errors import DataError
-from drml.prepare.clip import IMAGES, Clip, Dataset, ImageFiles, has_ending, in_order, walk
+from drml.prepare.clip import Clip, Dataset, ImageFiles, in_order, is_image, walk
 from drml.prepare.coding import in_number_order, rows
 from drml.prepare.join import check_without
 from drml.prepare.options import Options
@@ -75,7 +75,7 @@ def _find(options: Options) -> tuple[dict[str, str], dict[str, Path]]:
                 key = "/".join(coding.groups()).upper()
                 if codings.setdefault(key, Path(path)) != Path(path):
                     raise DataError(f"{path}: codes what {codings[key]} codes")
-            elif frame is not None and has_ending(file, IMAGES):
+            elif frame is not None and is_image(file):
                 key = "/".join(frame.groups()).upper()
                 if images.setdefault(key, path) != path:
                     raise DataError(f"{path}: is the frame that {images[key]} is")

@@ -7,17 +7,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from drml.data.images import Channels, Pixels, decode, read_bytes
+from drml.data.images import IMAGE_SUFFIXES, Channels, Pixels, decode, read_bytes
 from drml.errors import DataError
+from drml.faces.video import Video
 
 Labels = npt.NDArray[np.int8]
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
-VIDEOS = (".avi", ".mp4", ".mkv", ".mov", ".wmv", ".mpg", ".mpeg", ".m4v")
 _NUMBER = re.compile(r"(\d{1,9})\.[A-Za-z]+$")
 _LONGEST_KEY = 511
 
@@ -54,24 +52,16 @@ class VideoFile:
         """As ImageFiles; a video that ends early gives what it has.
 
         Raises:
-            DataError: no frame can be decoded.
+            DataError: its first frame cannot be decoded.
         """
-        capture = open_video(self.path)
-        try:
-            last, place = -1, -1
-            for place in wanted:
-                for _ in range(last + 1, place):
-                    if not capture.grab():
-                        break
-                read, frame = capture.read()
-                if not read:
-                    break
-                last = place
-                yield np.asarray(frame, np.uint8)
-            if wanted and last < 0:
-                raise DataError(f"{self.path}: no frame of the video can be decoded")
-        finally:
-            capture.release()
+        left = iter(wanted)
+        place = next(left, None)
+        for number, frame in enumerate(Video(Path(self.path))):
+            if number == place:
+                yield frame
+                place = next(left, None)
+            if place is None:
+                break
 
     def stamp(self) -> list[object]:
         """As ImageFiles."""
@@ -136,40 +126,6 @@ class Dataset:
         return sorted({clip.subject for clip in self.clips})
 
 
-def open_video(path: str) -> Any:
-    """An open cv2.VideoCapture, from which frames come upright.
-
-    Raises:
-        DataError: there is no such file, or it is no video that can be decoded.
-    """
-    # FFmpeg's own messages say nothing that a user could act on.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    import cv2
-
-    if not os.path.isfile(path):
-        raise DataError(f"{path}: no such file")
-    capture = cv2.VideoCapture(path)
-    if not capture.isOpened():
-        capture.release()
-        raise DataError(f"{path}: is no video that can be decoded")
-    return capture
-
-
-def stated_frames(path: str) -> int:
-    """How many frames a video says it has; its end may be missing.
-
-    Raises:
-        DataError: it cannot be decoded.
-    """
-    import cv2
-
-    capture = open_video(path)
-    try:
-        return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-    finally:
-        capture.release()
-
-
 def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Every folder below `root` with the names of its files, sorted; hidden ones are left out.
 
@@ -187,6 +143,11 @@ def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
         yield folder, sorted(name for name in files if not name.startswith("."))
 
 
+def is_image(name: str) -> bool:
+    """Whether a file's ending is an image's."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
 def numbered_images(folder: str, files: Iterable[str]) -> dict[int, str]:
     """The number that ends an image's name -> its path, in the order of the numbers.
 
@@ -196,18 +157,13 @@ def numbered_images(folder: str, files: Iterable[str]) -> dict[int, str]:
     images: dict[int, str] = {}
     for file in files:
         number = _NUMBER.search(file)
-        if number is None or not has_ending(file, IMAGES):
+        if number is None or not is_image(file):
             continue
         path = os.path.join(folder, file)
         other = images.setdefault(int(number[1]), path)
         if other != path:
             raise DataError(f"{path}: has the same number as {os.path.basename(other)}")
     return dict(sorted(images.items()))
-
-
-def has_ending(name: str, endings: Iterable[str]) -> bool:
-    """Whether a file's name ends so, in any case."""
-    return os.path.splitext(name)[1].lower() in endings
 
 
 def in_order(clips: Iterable[Clip]) -> list[Clip]:

@@ -16,15 +16,13 @@ import numpy as np
 
 from drml.data.labels import ABSENT, PRESENT, UNKNOWN
 from drml.errors import DataError
+from drml.faces.video import SUFFIXES, Video
 from drml.prepare.clip import (
-    VIDEOS,
     Dataset,
     ImageFiles,
     Labels,
     VideoFile,
-    has_ending,
     numbered_images,
-    stated_frames,
     walk,
 )
 from drml.prepare.coding import chosen, rows, whole
@@ -64,7 +62,7 @@ def scan(options: Options) -> Dataset:
         stems = (subject, f"{subject}_{options.camera}")
         source: ImageFiles | VideoFile
         if isinstance(found, str):
-            stated = stated_frames(found)
+            stated = Video(Path(found)).promised
             source = VideoFile(found)
             points = find_video_points(options, stems, stated, coded, found)
             # A video need not say truly how long it is; reading it will tell.
@@ -90,10 +88,8 @@ def _find(options: Options) -> tuple[dict[str, str | _Frames], dict[str, dict[st
     for folder, files in walk(root):
         below = os.path.relpath(folder, root)
         named = _SUBJECT.findall(below)
-        frames = (
-            numbered_images(folder, files) if named and _camera(below) == options.camera else {}
-        )
-        if frames:
+        frames = numbered_images(folder, files) if named else {}
+        if frames and _camera(below) == options.camera:
             _take(sources, named[-1].upper(), frames, folder)
         for file in files:
             path = os.path.join(folder, file)
@@ -103,10 +99,9 @@ def _find(options: Options) -> tuple[dict[str, str | _Frames], dict[str, dict[st
                 other = aus.setdefault(str(int(coding[2])), Path(path))
                 if str(other) != path:
                     raise DataError(f"{path}: codes what {other} codes")
-            elif has_ending(file, VIDEOS) and _camera(os.path.join(below, file)) == options.camera:
-                subject = _SUBJECT.search(file)
-                if subject is not None:
-                    _take(sources, subject[0].upper(), path, path)
+            subject = _SUBJECT.search(file) if Path(file).suffix.lower() in SUFFIXES else None
+            if subject and _camera(os.path.join(below, file)) == options.camera:
+                _take(sources, subject[0].upper(), path, path)
     if not sources:
         raise DataError(
             f"{root}: no videos or frames of DISFA's {options.camera} camera in it, such as "

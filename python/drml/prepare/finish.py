@@ -71,7 +71,6 @@ def finish(
     options: Options,
     folds: Folds,
     parts: Parts,
-    finder: str,
     progress: Callable[[int], object],
 ) -> dict[str, Any]:
     """Writes everything but the parts; the manifest comes last.
@@ -81,7 +80,6 @@ def finish(
         data: whose clips are all finished.
         options, folds: how.
         parts: of the clips.
-        finder: what found the landmarks; '' where they were given.
         progress: called with a number of frames that are written.
 
     Returns:
@@ -113,7 +111,7 @@ def finish(
         "folds": counts_of_folds,
         "notes": data.notes,
         "options": options.words(),
-        "versions": _versions(finder),
+        "versions": _versions(),
         "sha256": _digests(out),
     }
     _write_json(out / MANIFEST, manifest)
@@ -257,20 +255,19 @@ def _counts(
     }
 
 
-def _versions(finder: str) -> dict[str, str]:
+def _versions() -> dict[str, str]:
     import cv2
     import lmdb
 
     from drml import __version__
 
-    versions = {
+    return {
         "drml": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "lmdb": lmdb.__version__,
     }
-    return versions | ({"landmarks": finder} if finder else {})
 
 
 def _digests(out: Path) -> dict[str, str]:

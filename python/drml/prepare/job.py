@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from drml import __version__
 from drml.data.labels import LabelCounts
 from drml.errors import DataError, UsageError
+from drml.faces.find import AUTO, open_finder
 from drml.prepare import finish
 from drml.prepare.clip import Clip, Dataset
 from drml.prepare.folds import (
@@ -26,7 +28,7 @@ from drml.prepare.folds import (
     with_validation,
     without,
 )
-from drml.prepare.options import Options, difference
+from drml.prepare.options import FIND, Options, difference
 from drml.prepare.parts import Parts
 from drml.prepare.run import prepare_clips
 from drml.prepared import EXCLUDED, FACES, FOLDS, FRAMES, LANDMARKS, MANIFEST, Prepared
@@ -57,6 +59,9 @@ def prepare(
         UsageError: the folder is something else, or was begun with other options.
         DrmlError: the data cannot be used, or the folder cannot be written.
     """
+    if options.landmarks == FIND:
+        # The name that stands for `auto`; and what is not installed shall be missed now.
+        options = replace(options, finder=open_finder(options.finder or AUTO).name)
     parts = Parts(out / finish.PARTS)
     manifest = None if force else _finished(out, options)
     if manifest is not None:
@@ -75,7 +80,7 @@ def prepare(
     if failures:
         raise DataError(_failed(failures, len(data.clips)))
     with _bar("write", data.clips) as bar:
-        manifest = finish.finish(out, data, options, folds, parts, "", bar.update)
+        manifest = finish.finish(out, data, options, folds, parts, bar.update)
     parts.remove()
     return manifest, False
 

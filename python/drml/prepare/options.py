@@ -43,6 +43,7 @@ class Options:
             absent; `drop` leaves the frame out.
         landmarks: `given`, `find`, or `none` for pictures that are registered already.
         points: the folder of given landmarks.
+        finder: what finds landmarks, of `drml.faces.find.FINDERS`; '' where nothing does.
         fit: which landmarks the similarity transform fits, of `drml.faces.register.FITS`.
         size: side of the faces, pixels.
         quality: of the JPEG files, 1 to 100.
@@ -68,6 +69,7 @@ class Options:
     unknown: str = MASK
     landmarks: str = FIND
     points: Path | None = None
+    finder: str = ""
     fit: str = "all"
     size: int = FRAME
     quality: int = 95

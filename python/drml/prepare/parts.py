@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from drml.data.images import read_bytes
 from drml.errors import DataError
+from drml.faces.given import landmark_files
 from drml.prepare.clip import Clip
 from drml.weights import atomic_write
 
@@ -132,11 +133,20 @@ class Parts:
         return self.folder / f"{quote(clip.name, safe='')}.npz"
 
 
+def _files(path: str) -> list[Path]:
+    return landmark_files(Path(path)) if os.path.isdir(path) else [Path(path)]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
+
+
 def stamp(clip: Clip) -> str:
     """A digest of all that a clip's part is made from but the pixels of its images."""
     digest = hashlib.sha256()
-    points = [clip.points] if isinstance(clip.points, str) else clip.points or []
-    files = [[path, os.stat(path).st_size, os.stat(path).st_mtime_ns] for path in points]
+    given = [clip.points] if isinstance(clip.points, str) else clip.points or []
+    files = [_stamp(file) for path in given for file in _files(path)]
     about = [clip.name, clip.keys, clip.places, clip.source.stamp(), files]
     digest.update(json.dumps(about).encode("utf-8", "surrogateescape"))
     digest.update(clip.labels.tobytes())

@@ -11,10 +11,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from drml.errors import DataError, DrmlError
+from drml.faces.find import Finder, open_finder
 from drml.prepare.clip import Clip
 from drml.prepare.options import FIND, Options
 from drml.prepare.parts import Parts
-from drml.prepare.work import Finder, StoppedError, prepare_clip
+from drml.prepare.work import StoppedError, prepare_clip
 
 _EVERY = 0.2  # seconds between two looks at how far the processes are
 
@@ -48,19 +49,14 @@ def prepare_clips(
     return _in_processes(clips, options, parts, min(processes, len(clips)), progress)
 
 
-def open_finder(options: Options) -> Finder | None:
-    """What finds landmarks, where the options ask for it."""
-    if options.landmarks != FIND:
-        return None
-    from drml.faces.find import open_finder
-
-    return open_finder()
+def _finder(options: Options) -> Finder | None:
+    return open_finder(options.finder) if options.landmarks == FIND else None
 
 
 def _in_this_process(
     clips: Sequence[Clip], options: Options, parts: Parts, progress: Callable[[int], object]
 ) -> list[str]:
-    finder = open_finder(options)
+    finder = _finder(options)
 
     def advance() -> bool:
         progress(1)
@@ -148,7 +144,7 @@ def _start_worker(options: Options, parts: Parts, done: Any, stop: Any) -> None:
             done.value += 1
         return not stop.is_set()
 
-    _worker = (options, parts, open_finder(options), advance)
+    _worker = (options, parts, _finder(options), advance)
 
 
 def _end_with_parent() -> None:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from drml.data.images import Pixels, decode, encode, resize
 from drml.errors import DataError
-from drml.faces.landmarks import COUNT, Points, to_49
+from drml.faces.find import Finder
+from drml.faces.landmarks import COUNT, Points
 from drml.faces.register import align
 from drml.prepare.clip import Clip
 from drml.prepare.options import GIVEN, NONE, Options
 from drml.prepare.parts import Part
 from drml.prepare.points import load_frame_points, load_points
 from drml.prepare.sampling import sample
-
-
-class Finder(Protocol):
-    """Finds faces' landmarks in pictures, see `drml.faces.find`."""
-
-    def find(self, image: Pixels) -> list[Points]:
-        """The 49 landmarks of each face in a BGR picture."""
-        ...
 
 
 class StoppedError(Exception):
@@ -122,21 +114,18 @@ class _Faces:
                 place = self._clip.places[row]
                 if place >= len(self._points):
                     raise DataError("no landmarks")
-                return _checked(self._points[place])
-            assert isinstance(self._clip.points, tuple)
-            return _checked(load_frame_points(self._clip.points[row]))
+                points = self._points[place]
+            else:
+                assert isinstance(self._clip.points, tuple)
+                points = load_frame_points(self._clip.points[row])
+            if not np.isfinite(points).all():
+                raise DataError("no landmarks")
+            return np.asarray(points)
         assert self._finder is not None
         found = self._finder.find(image)
         if len(found) != 1:
             raise DataError(f"{len(found)} faces found" if found else "no face found")
-        return found[0]
-
-
-def _checked(points: npt.NDArray[np.float32]) -> Points:
-    """The 49 of given landmarks; what a tracker writes that lost the face is no place."""
-    if not np.isfinite(points).all() or not points.any():
-        raise DataError("no landmarks")
-    return to_49(points, "landmarks")
+        return found[0].points49
 
 
 def _add(face: Pixels, total: npt.NDArray[np.float64]) -> None:
