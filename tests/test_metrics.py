@@ -10,7 +10,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import f1_score, roc_auc_score
@@ -27,6 +27,7 @@ label_sets = st.tuples(st.integers(1, 40), st.integers(1, 5)).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(label_sets)
 def test_equals_scikit_learn_on_known_labels(case: tuple[Floats, Floats]) -> None:
     labels, scores = case

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from drml import au_metrics
 from drml.errors import NetError, UsageError
 from drml.text_table import align
 
@@ -70,27 +71,15 @@ def au_names(count: int, given: Sequence[str] | None = None) -> list[str]:
 
 
 def _score(name: str, scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> AuScore:
-    from sklearn.metrics import roc_auc_score
-
-    present, absent = labels > 0, labels < 0
-    positives, negatives = int(present.sum()), int(absent.sum())
-    known = present | absent
-    said_yes = scores > 0
-    hits = int((said_yes & present).sum())
-    wrong = int((said_yes & absent).sum()) + positives - hits
-    f1 = 2 * hits / (2 * hits + wrong) if hits + wrong else math.nan
-    auc = math.nan
-    if positives and negatives:
-        auc = float(roc_auc_score(present[known], scores[known]))
-    rate = positives / (positives + negatives) if positives + negatives else math.nan
+    positives, negatives = int((labels > 0).sum()), int((labels < 0).sum())
     return AuScore(
         name,
         positives,
         negatives,
         int(labels.size) - positives - negatives,
-        f1,
-        auc,
-        2 * rate / (1 + rate),
+        au_metrics.f1(scores, labels),
+        au_metrics.roc_auc(scores, labels),
+        au_metrics.all_positive_f1(labels),
     )
 
 
