@@ -20,6 +20,8 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 }
 """The policies and the fields that each cannot do without."""
 
+POLICIES = tuple(_NEEDS)
+
 
 class LearningRate:
     """The learning rate as a function of the iteration.

@@ -43,6 +43,7 @@ class RunOptions:
         sigint, sighup: what these signals do.
         minutes: ends the training after so long, as if its iterations were done.
         fuse: as drml.net.Net's.
+        quiet: the log goes to the run folder alone.
     """
 
     run_dir: Path | None = None
@@ -56,6 +57,7 @@ class RunOptions:
     sighup: Action = Action.SNAPSHOT
     minutes: float | None = None
     fuse: bool = True
+    quiet: bool = False
 
 
 @dataclass
@@ -146,7 +148,7 @@ def start(file: SolverFile, name: str, options: RunOptions) -> Iterator[Run]:
         folder = new_run_folder(name)
     if not file.message.snapshot_prefix:
         file.message.snapshot_prefix = str(folder / name)
-    log = RunLog(folder_follows=True)
+    log = RunLog(folder_follows=True, quiet=options.quiet)
     with _folder_kept_on_success(folder):
         options = replace(options, data=_with_mean(file, options, folder, log))
         log.info(f"drml {__version__}, {_core.get_threads()} threads; run folder: {folder}")
