@@ -114,14 +114,24 @@ class Preparation:
         """An image (H, W, 3), or of as many channels as the input has, as float32 (C, H, W)."""
         import cv2
 
-        channels, height, width = self._shape
-        if channels == 1 and image.shape[2] == 3:
+        if self._shape[0] == 1 and image.shape[2] == 3:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis].astype(np.uint8)
         pixels = resize(image, self.size).astype(np.float32)
         if self._mean is not None:
             pixels -= self._mean
-        top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
-        return pixels[top : top + height, left : left + width].transpose(2, 0, 1)
+        return self._crop(pixels).transpose(2, 0, 1)
+
+    def picture(self, prepared: Array) -> Pixels:
+        """The image (H, W, C) behind what a net takes: the mean added, 8 bits."""
+        pixels = prepared.transpose(1, 2, 0)
+        if self._mean is not None:
+            pixels = pixels + self._crop(self._mean)
+        return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
+
+    def _crop(self, pixels: Array) -> Array:
+        _, height, width = self._shape
+        top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+        return pixels[top : top + height, left : left + width]
 
 
 def _by(shape: Sequence[int]) -> str:
