@@ -6,7 +6,6 @@ glog writes it, so Caffe's tools/extra/parse_log.py and what descends from it wo
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -295,45 +294,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _smooth(values: list[float]) -> tuple[list[float], int]:
-    """Means over windows of about a fiftieth of the curve, and the window's length."""
-    window = max(1, len(values) // 50)
-    sums = [0.0]
-    for value in values:
-        sums.append(sums[-1] + value)
-    smooth = []
-    for index in range(len(values)):
-        first, last = max(0, index - window // 2), min(len(values), index + window // 2 + 1)
-        smooth.append((sums[last] - sums[first]) / (last - first))
-    return smooth, window
-
-
 def draw_losses(entries: list[dict[str, Any]], path: Path) -> None:
     """Draws training loss, raw and smoothed, and test losses against the iteration, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from drml.report.curves import draw, of_metrics
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    losses = [e for e in entries if e.get("event") == "train" and e.get("loss") is not None]
-    if losses:
-        at, raw = [e["iteration"] for e in losses], [float(e["loss"]) for e in losses]
-        smooth, window = _smooth(raw)
-        axes.plot(at, raw, color="#9ecae1", linewidth=0.8, label="train")
-        axes.plot(at, smooth, color="#08519c", label=f"train, mean of {window}")
-    tests: dict[int, list[dict[str, Any]]] = {}
-    for entry in entries:
-        if entry.get("event") == "test" and entry.get("loss") is not None:
-            tests.setdefault(int(entry["net"]), []).append(entry)
-    for net, scores in sorted(tests.items()):
-        name = "test" if len(tests) == 1 else f"test net {net}"
-        axes.plot([e["iteration"] for e in scores], [e["loss"] for e in scores], "o-", label=name)
-    axes.set_xlabel("iteration")
-    axes.set_ylabel("loss")
-    axes.grid(alpha=0.3)
-    if losses or tests:
-        axes.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    atomic_write(path, buffer.getvalue())
+    atomic_write(path, draw([of_metrics(entries)]))
