@@ -19,10 +19,11 @@ from report_testing import FOLDS, NETS, TITLES, make_experiment, write_results
 from drml import _core
 from drml.errors import DataError
 from drml.published import BP4D
+from drml.relations import answers as said
 from drml.report import figures, write
 from drml.report.looks import choose
 from drml.report.net_sections import Looks
-from drml.report.prediction_sections import Pooled
+from drml.report.prediction_sections import Pooled, relations
 from drml.report.results import Answers, Results
 from drml.report.score_tables import Scores, main_table, published_table, seed_table
 from drml.report.tables import Cell, Column, Row, Table, latex, mark_best, percent
@@ -344,7 +345,9 @@ def test_bad_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_predictions_of_another_shape(experiment: Path) -> None:
     results = Results.load(experiment)
     entry = results.predictions[0]
-    np.savez(experiment / entry.file, keys=["a"], labels=[[1, 1]], scores=[[0.5, 0.5]])
+    np.savez(
+        experiment / entry.file, keys=["a"], subjects=["a"], labels=[[1, 1]], scores=[[0.5, 0.5]]
+    )
     with pytest.raises(DataError, match=r"labels \(1, 2\), scores \(1, 2\), not \(1, 4\)"):
         results.answers(entry)
 
@@ -382,7 +385,8 @@ def test_confusion_by_counting() -> None:
     random = np.random.default_rng(0)
     labels = random.choice([-1, 0, 1], (300, 3)).astype(np.int8)
     scores = random.normal(size=(300, 3)).astype(np.float32)
-    rate, overall = figures.confusion(Answers(np.arange(300).astype(str), labels, scores))
+    names = np.arange(300).astype(str)
+    rate, overall = figures.confusion(Answers(names, names, labels, scores))
     for i in range(3):
         assert np.isnan(rate[i, i])
         for j in range(3):
@@ -394,10 +398,36 @@ def test_confusion_by_counting() -> None:
         assert overall[i] == pytest.approx((scores[absent, i] > 0).mean())
 
 
+def test_an_au_of_which_a_method_says_nothing(experiment: Path) -> None:
+    """As a net's own outputs for an AU that it was not trained for: NaN."""
+    results = Results.load(experiment)
+    for entry in results.predictions:
+        with np.load(experiment / entry.file) as file:
+            arrays = dict(file)
+        if entry.method.endswith("(sigmoid)") or entry.method == "LSVM":
+            arrays["scores"][:, 2] = np.nan
+        np.savez(experiment / entry.file, **arrays)
+    pooled = Pooled(results)
+    answers = pooled.by_method["DRML (sigmoid)"]
+    rate, overall = figures.confusion(answers)
+    assert np.isnan(overall).tolist() == [False, False, True, False]
+    assert np.isnan(rate[:, 2]).all()
+    assert not said(answers.labels, answers.scores)[:, 2].any()
+    assert all(pair.said != "12" for pair in figures.confused_pairs(answers, AUS))
+    picture, left_out = figures.roc({"DRML (sigmoid)": answers}, AUS)
+    assert picture.startswith(b"\x89PNG")
+    assert left_out == ["12"]
+    section = relations(results, pooled)
+    (distances,) = section.tables
+    assert [row.cells[1].parts[0] for row in distances.rows] == ["7", "0", "0", "7", "7"]
+    assert Looks(results, pooled).chosen["12"]
+
+
 def test_confused_pairs_name_what_was_put_in() -> None:
     labels = np.array([[1, -1]] * 30 + [[-1, -1]] * 70, np.int8)
     scores = np.where(labels[:, :1] > 0, 1.0, -1.0) * np.ones((100, 2), np.float32)
-    (pair,) = figures.confused_pairs(Answers(np.arange(100).astype(str), labels, scores), "ab")
+    names = np.arange(100).astype(str)
+    (pair,) = figures.confused_pairs(Answers(names, names, labels, scores), "ab")
     assert (pair.said, pair.present) == ("b", "a")
     assert (pair.share, pair.usual) == (1.0, pytest.approx(0.3))
 
@@ -406,10 +436,11 @@ def test_faces_are_chosen_by_all_methods_and_of_many_people() -> None:
     keys = np.array(["A/1/1", "A/1/2", "B/1/1", "C/1/1", "C/1/2"])
     labels = np.array([[1], [1], [1], [-1], [1]], np.int8)
     one = np.array([[5.0], [4.0], [1.0], [9.0], [2.0]], np.float32)
-    answers = [Answers(keys, labels, one), Answers(keys, labels, 100 * one)]
+    people = np.array([key[0] for key in keys])
+    answers = [Answers(keys, people, labels, one), Answers(keys, people, labels, 100 * one)]
     assert choose(answers, 3) == [["A/1/1", "C/1/2", "B/1/1"]]
     assert choose(answers, 9) == [["A/1/1", "C/1/2", "B/1/1", "A/1/2"]]
-    assert choose([Answers(keys, -np.abs(labels), one)]) == [[]]
+    assert choose([Answers(keys, people, -np.abs(labels), one)]) == [[]]
 
 
 def test_the_made_up_experiment_is_as_its_contract_says(made: Path) -> None:

@@ -235,9 +235,12 @@ def _read_predictions(path: Path, aus: Sequence[str] | None) -> list[Relations]:
 
 
 def answers(labels: npt.NDArray[np.int8], scores: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
-    """What "score > 0" says, -1 or 1; 0 where the label is unknown, to cover the same frames."""
+    """What "score > 0" says, -1 or 1.
+
+    0 where the label is unknown, to cover the same frames, and where the score is NaN.
+    """
     said = np.where(scores > 0, 1, -1)
-    return np.where(labels == 0, 0, said).astype(np.int8)
+    return np.where((labels == 0) | np.isnan(scores), 0, said).astype(np.int8)
 
 
 # Drawing ----------------------------------------------------------------------------------------
@@ -275,7 +278,8 @@ def _draw_one(axes: Axes, table: Matrix, aus: Sequence[str], title: str) -> None
         if not math.isnan(value):
             text = f"{value:.2f}".replace("0.", ".")
             color = "white" if abs(value) > 0.6 else "black"
-            axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+            label = axes.text(column, row, text, ha="center", va="center", fontsize=size)
+            label.set(color=color, in_layout=False)
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks(range(len(aus)), labels=list(aus), fontsize=8)
     axes.tick_params(length=0)

@@ -7,7 +7,6 @@ vanishes for faces of which the net is sure, and no loss or label comes in.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drml.blob import Array
-from drml.data.images import Pixels, decode
+from drml.data.images import Pixels
 from drml.deploy import image_input
 from drml.errors import NetError, UsageError
 from drml.layer_node import LayerNode
@@ -259,43 +258,40 @@ def grid(
     columns: Sequence[str],
     rows: Sequence[str],
     *,
-    tile: float = 1.1,
-    dpi: int = 120,
+    tile: int = 132,
 ) -> Pixels:
     """Pictures in rows and columns under their names.
 
     Args:
         pictures: rows of (H, W, 3) BGR, each as many as `columns`.
         columns, rows: names, written above and at the left.
-        tile: side of a picture in inches.
-        dpi: pixels per inch.
+        tile: side of a picture in the grid, in pixels.
 
     Returns:
         (H, W, 3) BGR, on white.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    import cv2
+    from matplotlib import font_manager
+    from PIL import Image, ImageDraw, ImageFont
 
-    left, top, gap = 0.12 + 0.075 * max(map(len, rows), default=0), 0.25, 0.04
-    width = left + len(columns) * (tile + gap)
-    height = top + len(rows) * (tile + gap)
-    figure = Figure(figsize=(width, height), dpi=dpi)
-    FigureCanvasAgg(figure)
-    for row, line in enumerate(pictures):
-        y = height - top - (row + 1) * (tile + gap) + gap
-        figure.text((left - 0.08) / width, (y + tile / 2) / height, rows[row],
-                    ha="right", va="center", fontsize=8)  # fmt: skip
-        for column, picture in enumerate(line):
-            x = left + column * (tile + gap)
-            axes = figure.add_axes((x / width, y / height, tile / width, tile / height))
-            axes.imshow(picture[..., ::-1], aspect="auto", interpolation="lanczos")
-            axes.set_axis_off()
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), max(9, tile // 10))
+    gap, top = 4, 2 * int(font.size)
+    left = 2 * gap + int(max((font.getlength(name) for name in rows), default=0))
+    size = (left + len(columns) * (tile + gap), top + len(rows) * (tile + gap))
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
     for column, name in enumerate(columns):
-        x = left + column * (tile + gap) + tile / 2
-        figure.text(x / width, 1 - 0.07 / height, name, ha="center", va="top", fontsize=8)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dpi)
-    return decode(out.getvalue())
+        middle = left + column * (tile + gap) + tile / 2
+        draw.text((middle, top / 2), name, "#222222", font, anchor="mm")
+    for row, name in enumerate(rows):
+        y = top + row * (tile + gap)
+        draw.text((left - gap, y + tile / 2), name, "#222222", font, anchor="rm")
+        for column, picture in enumerate(pictures[row]):
+            small = picture.shape[0] < tile
+            how = cv2.INTER_CUBIC if small else cv2.INTER_AREA
+            shown = cv2.resize(picture, (tile, tile), interpolation=how)
+            sheet.paste(Image.fromarray(shown[..., ::-1]), (left + column * (tile + gap), y))
+    return np.asarray(sheet)[..., ::-1].copy()
 
 
 def file_stem(image: str | Path, taken: set[str]) -> str:

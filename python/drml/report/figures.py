@@ -56,7 +56,8 @@ def roc(methods: Mapping[str, Answers], aus: Sequence[str]) -> tuple[bytes, list
     """ROC curves per AU, a line per method, of all folds' answers pooled.
 
     Returns:
-        The picture, and the AUs left out since their labels are of one class.
+        The picture, and the AUs without any curve: their labels are of one class, or no method
+        says anything of them.
     """
     from sklearn.metrics import roc_curve
 
@@ -73,7 +74,7 @@ def roc(methods: Mapping[str, Answers], aus: Sequence[str]) -> tuple[bytes, list
         drawn = False
         for place, (name, answers) in enumerate(methods.items()):
             label = answers.labels[:, index]
-            known = label != 0
+            known = (label != 0) & ~np.isnan(answers.scores[:, index])
             if len(np.unique(label[known])) < 2:
                 continue
             wrong, right, _ = roc_curve(label[known] > 0, answers.scores[known, index])
@@ -113,7 +114,7 @@ def confusion(answers: Answers) -> tuple[Matrix, npt.NDArray[np.float64]]:
         the same over all frames where j is absent.
     """
     present = (answers.labels > 0).astype(np.float64)
-    absent = (answers.labels < 0).astype(np.float64)
+    absent = ((answers.labels < 0) & ~np.isnan(answers.scores)).astype(np.float64)
     wrong = absent * (answers.scores > 0)
     frames = present.T @ absent
     rate = np.full(frames.shape, math.nan)

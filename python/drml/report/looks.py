@@ -64,17 +64,17 @@ def choose(answers: Sequence[Answers], count: int = FACES) -> list[list[str]]:
     total = np.zeros(first.scores.shape)
     for given in answers:
         deviation = given.scores.std(0)
-        total += (given.scores - given.scores.mean(0)) / np.where(deviation > 0, deviation, 1)
+        standard = (given.scores - given.scores.mean(0)) / np.where(deviation > 0, deviation, 1)
+        total += np.nan_to_num(standard)
     chosen = []
     for column in range(first.labels.shape[1]):
         order = np.argsort(-total[:, column], kind="stable")
-        keys = [str(first.keys[i]) for i in order if first.labels[i, column] > 0]
         subjects: set[str] = set()
         fresh: list[str] = []
         others: list[str] = []
-        for key in keys:
-            subject = key.split("/")[0]
-            (others if subject in subjects else fresh).append(key)
+        for index in order[first.labels[order, column] > 0]:
+            subject = str(first.subjects[index])
+            (others if subject in subjects else fresh).append(str(first.keys[index]))
             subjects.add(subject)
         chosen.append((fresh + others)[:count])
     return chosen
@@ -112,7 +112,7 @@ def look(folder: Path, run: Run, faces: Faces, chosen: Mapping[str, Sequence[str
         DrmlError: the net, its weights or the mean image cannot be read.
     """
     result = Look()
-    mean = read_mean(folder / run.mean)
+    mean = None if run.mean is None else read_mean(folder / run.mean)
     names = region_names(folder / run.net_file)
     with LogitGradients(folder / run.net_file, folder / run.weights, learn=names) as net:
         prepare = Preparation(net.shape, mean)
@@ -172,7 +172,7 @@ def saliency_sheet(
     blank = np.full((*size, 3), 255, np.uint8)
     rows = [[faces[au] for au in aus]]
     rows += [[pictures.get(au, blank) for au in aus] for pictures in nets.values()]
-    return grid(rows, [f"AU {au}" for au in aus], [first, *nets], tile=1.0, dpi=110)
+    return grid(rows, [f"AU {au}" for au in aus], [first, *nets], tile=120)
 
 
 def mean_face(faces: Faces, keys: Sequence[str]) -> Pixels:

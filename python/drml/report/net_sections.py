@@ -185,7 +185,8 @@ def saliency(results: Results, looks: Looks) -> Section:
                 f"Saliency of AU {', '.join(aus)}: magnitude of the gradient of the AU's logit "
                 "with respect to each pixel, the greatest over color channels, blurred by 2 pixels "
                 "for the eye. On top, for each AU, the test face showing it of which all methods "
-                f"together are surest, so these are not typical faces. Fold {fold}. Data: {data}."
+                "together are surest, so these are not typical faces; nets see their middle part. "
+                f"Fold {fold}. Data: {data}."
             )
             section.picture(Picture(f"saliency_{place}.jpg", _jpeg(sheet), caption, wide=True))
         for place, start in enumerate(range(0, len(shown), _PER_SHEET), 1):
@@ -229,7 +230,9 @@ def regions(results: Results, looks: Looks) -> Section:
             "the paper are weights of JPML and APL, which are not here.) "
             f"Data: {data_name(results)}."
         )
-        section.picture(Picture(f"regions_{title.lower()}.png", figures.patches(maps), caption))
+        section.picture(
+            Picture(f"regions_{title.lower()}.png", figures.patches(maps), caption, wide=True)
+        )
     return section
 
 
@@ -258,8 +261,9 @@ def cost(results: Results) -> Section:
     ]
     caption = (
         f"Learned parameters, counted from the nets, and ms per image: here on {where}, and as the "
-        "poster prints for one Tesla K40c under Caffe without cuDNN. The machines differ; only the "
-        "order of the nets can be compared."
+        "poster prints for one Tesla K40c under Caffe without cuDNN. Ours in training are of whole "
+        "iterations, data and update included. The machines differ; only the order of the nets can "
+        "be compared."
     )
     section.table(Table("cost", caption, "", columns, rows))
     section.items(

@@ -56,6 +56,7 @@ class Pooled:
                 continue
             pooled[method.name] = Answers(
                 np.concatenate([part.keys for part in parts]),
+                np.concatenate([part.subjects for part in parts]),
                 np.concatenate([part.labels for part in parts]),
                 np.concatenate([part.scores for part in parts]),
             )
@@ -94,7 +95,9 @@ def rocs(results: Results, pooled: Pooled) -> Section:
     )
     section.picture(Picture("roc.png", picture, caption, wide=True))
     if left_out:
-        section.note(f"Labels of one class only, so no curve: AU {', '.join(left_out)}.")
+        section.note(
+            f"No curve of AU {', '.join(left_out)}: labels of one class only, or no answers."
+        )
     for note in pooled.notes:
         section.note(note)
     return section

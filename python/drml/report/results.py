@@ -62,7 +62,7 @@ class Run:
     folder: str
     net_file: str
     weights: str
-    mean: str
+    mean: str | None
     iteration: int
     parameters: int
     train_ms: float | None
@@ -100,12 +100,13 @@ class Answers:
     """Predictions that were read; positive where a score is above 0.
 
     Attributes:
-        keys: (N,) of the faces.
+        keys, subjects: (N,) of the frames.
         labels: (N, AUs) of -1, 0 and 1.
-        scores: (N, AUs).
+        scores: (N, AUs); NaN in the column of an AU of which the method says nothing.
     """
 
     keys: npt.NDArray[np.str_]
+    subjects: npt.NDArray[np.str_]
     labels: npt.NDArray[np.int8]
     scores: npt.NDArray[np.float32]
 
@@ -173,6 +174,7 @@ class Results:
         try:
             with np.load(path, allow_pickle=False) as file:
                 keys = np.asarray(file["keys"], np.str_)
+                subjects = np.asarray(file["subjects"], np.str_)
                 labels = np.asarray(file["labels"], np.int8)
                 scores = np.asarray(file["scores"], np.float32)
         except FileNotFoundError as error:
@@ -182,7 +184,7 @@ class Results:
         shape = (len(keys), len(self.aus))
         if labels.shape != shape or scores.shape != shape:
             raise DataError(f"{path}: labels {labels.shape}, scores {scores.shape}, not {shape}")
-        return Answers(keys, labels, scores)
+        return Answers(keys, subjects, labels, scores)
 
 
 def _make(kind: type[Row], values: Mapping[str, Any], where: str) -> Row:
