@@ -79,7 +79,7 @@ def _mean(rows: Sequence[dict[str, Any]], method: str, fold: int | str, au: str)
 
 
 def write_prepared(folder: Path, aus: Sequence[str], seed: int = 0) -> tuple[list[str], Any]:
-    """Writes faces.lmdb and frames.csv as `drml prepare` does; returns keys and labels."""
+    """Writes faces.lmdb, frames.csv and manifest.json as `drml prepare` does; keys and labels."""
     random = np.random.default_rng(seed)
     keys = [f"F{p:03d}/T1/{f:04d}" for p in range(1, PEOPLE + 1) for f in range(1, FRAMES + 1)]
     mood = random.normal(size=(len(keys), 1))
@@ -95,6 +95,9 @@ def write_prepared(folder: Path, aus: Sequence[str], seed: int = 0) -> tuple[lis
             writer.put(key.encode(), record)
             lines.append(",".join([key, *key.split("/"), *map(str, labels[index])]))
     (folder / "frames.csv").write_text("\n".join(lines) + "\n")
+    counts = {"frames": len(keys)}
+    manifest = {"format": 1, "dataset": "list", "name": "made up", "size": SIZE, "aus": list(aus)}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"counts": counts}))
     return keys, labels
 
 

@@ -18,13 +18,13 @@ from report_testing import FOLDS, NETS, TITLES, make_experiment, write_results
 
 from drml import _core
 from drml.errors import DataError
+from drml.experiment.results import Answers, Results
 from drml.published import BP4D
 from drml.relations import answers as said
 from drml.report import figures, write
 from drml.report.looks import choose
 from drml.report.net_sections import Looks
 from drml.report.prediction_sections import Pooled, relations
-from drml.report.results import Answers, Results
 from drml.report.score_tables import Scores, main_table, published_table, seed_table
 from drml.report.tables import Cell, Column, Row, Table, latex, mark_best, percent
 from drml.run import main

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from drml.errors import DataError, UsageError
 from drml.metrics import au_names
+from drml.prepared import MANIFEST, Prepared
 from drml.text_table import align
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def read_relations(path: Path, aus: Sequence[str] | None = None) -> list[Relatio
     """
     if path.suffix == ".npz":
         return _read_predictions(path, aus)
-    if (path / "frames.csv").is_file():
+    if (path / MANIFEST).is_file():
         return [_read_prepared(path, aus)]
     if path.is_dir():
         labels = _read_lmdb(path)
@@ -187,30 +188,15 @@ def _read_lmdb(path: Path) -> npt.NDArray[np.int8]:
 
     source = LmdbSource(path)
     try:
-        if len(source.label_shape) != 1:
-            raise DataError(f"{path}: its records have no label vectors")
-        rows = [source.read(index).label for index in range(len(source))]
-        return np.asarray(rows, np.int8)
+        return source.labels()
     finally:
         source.close()
 
 
 def _read_prepared(path: Path, aus: Sequence[str] | None) -> Relations:
-    file = path / "frames.csv"
-    with file.open(newline="", encoding="utf-8", errors="replace") as text:
-        lines = list(csv.reader(text))
-    first = 4  # key, subject, video, frame
-    names = [name.removeprefix("AU") for name in lines[0][first:]] if lines else []
-    try:
-        labels = np.array([line[first:] for line in lines[1:]], np.int8)
-    except ValueError as error:
-        raise DataError(f"{file}: holds labels that are no whole numbers") from error
-    shape = (len(lines) - 1, len(names))
-    if not names or labels.shape != shape or not np.isin(labels, (-1, 0, 1)).all():
-        raise DataError(f"{file}: is no table of labels -1, 0 and 1 for the AUs of its header")
-    if aus is not None:
-        names = au_names(len(names), aus)
-    return Relations(f"labels of {path}", names, labels)
+    prepared = Prepared(path)
+    names = prepared.aus if aus is None else au_names(len(prepared.aus), aus)
+    return Relations(f"labels of {path}", names, prepared.labels)
 
 
 def _read_predictions(path: Path, aus: Sequence[str] | None) -> list[Relations]:

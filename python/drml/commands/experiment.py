@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
-from importlib.util import find_spec
 
 from drml.commands.options import chosen_device, existing_file
 
@@ -33,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from drml import _core
     from drml.experiment.config import read_config
     from drml.experiment.experiment import Experiment, check_out, table
+    from drml.report import write
 
     config = read_config(args.file)
     check_out(config.out)
@@ -48,6 +47,5 @@ def run(args: argparse.Namespace) -> int:
     for note in results.notes:
         print(f"note: {note}")
     print(f"wrote {config.out}: results.json, scores.csv, predictions")
-    if find_spec("drml.report") is not None:
-        print(f"wrote {import_module('drml.report').write(config.out)}")
+    print(f"wrote {write(config.out)}")
     return 0

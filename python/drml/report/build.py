@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from drml.errors import DataError
+from drml.experiment.results import MEAN, Results
 from drml.report import PAGE_NAME
 from drml.report.net_sections import Looks, convergence, cost, regions, saliency
 from drml.report.page import Section, render
 from drml.report.prediction_sections import Pooled, confusions, relations, rocs
-from drml.report.results import MEAN, Results
 from drml.report.score_tables import (
     TRIVIAL,
     Scores,

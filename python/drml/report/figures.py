@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from drml.experiment.results import Answers
 from drml.relations import Matrix
-from drml.report.results import Answers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,14 +14,14 @@ from drml.data.images import Pixels
 from drml.data.lmdb_source import LmdbSource
 from drml.deploy import Preparation
 from drml.errors import DataError
+from drml.experiment.results import Answers, Run
 from drml.layers.region import Region
+from drml.prepared import FACES as FACES_NAME
 from drml.relations import Matrix
-from drml.report.results import Answers, Run
 from drml.saliency import LogitGradients, grid, overlay
 from drml.weights import read_mean
 
 FACES = 8
-_DATABASE = "faces.lmdb"
 
 
 class Faces:
@@ -32,7 +32,7 @@ class Faces:
     """
 
     def __init__(self, prepared: Path) -> None:
-        self._source = LmdbSource(prepared / _DATABASE)
+        self._source = LmdbSource(prepared / FACES_NAME)
         self._places = {self._source.key(index): index for index in range(len(self._source))}
 
     def __contains__(self, key: str) -> bool:

@@ -10,13 +10,13 @@ import numpy as np
 
 from drml.data.images import Pixels, encode
 from drml.errors import DrmlError
+from drml.experiment.results import Results, Run
 from drml.published import POSTER
 from drml.report import figures
 from drml.report.curves import Curve, draw, read_curve
 from drml.report.looks import Faces, Look, choose, look, mean_face, open_faces, saliency_sheet
 from drml.report.page import Picture, Section
 from drml.report.prediction_sections import Pooled
-from drml.report.results import Results, Run
 from drml.report.score_tables import data_name
 from drml.report.tables import MISSING, Cell, Column, Row, Table
 

@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 
 from drml.errors import DrmlError
+from drml.experiment.results import Answers, Results
 from drml.relations import Relations, distance, draw
 from drml.relations import answers as said
 from drml.report import figures
 from drml.report.page import Picture, Section
-from drml.report.results import Answers, Results
 from drml.report.score_tables import data_name
 from drml.report.tables import Cell, Column, Row, Table, percent
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
 
+from drml.experiment.results import MEAN, POOLED, Method, Results, Score
 from drml.published import TABLES, Pair, PublishedTable
-from drml.report.results import MEAN, POOLED, Method, Results, Score
 from drml.report.tables import MISSING, Cell, Column, Row, Table, mark_best, percent
 
 TRIVIAL = ("all-positive", "prevalence")
