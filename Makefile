@@ -2,18 +2,19 @@
 # make test   installs the test needs and runs the tests
 # make test-emulated  builds the CUDA kernels for the CPU and runs the tests with --device cuda
 # make lint   formatting, lint and types
-# make bench  times DRML beside oneDNN's own primitives
+# make bench  times the nets beside PyTorch, ONNX Runtime and OpenCV; BENCH="--help" says how
 # make clean  removes what the above made
 
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?=
 MINUTES ?= 2
+BENCH ?=
 
 BIN := $(VENV)/bin
 SOURCES := $(shell git ls-files src cuda python prototxt setup.py pyproject.toml CMakeLists.txt)
 
-.PHONY: run test test-emulated emulated lint bench clean
+.PHONY: run test test-emulated emulated lint bench bench-here clean
 
 run: $(VENV)/.package $(VENV)/.needs-demo
 	$(BIN)/python -m drml.run demo runs/demo --minutes $(MINUTES) $(if $(DATA),--data $(DATA))
@@ -36,8 +37,12 @@ lint: $(VENV)/.package $(VENV)/.needs-lint
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
 
-bench: $(VENV)/.package $(VENV)/.needs-bench
-	$(BIN)/python benchmarks/bench_main_job.py
+# In an environment of its own: PyTorch is large.
+bench:
+	$(MAKE) bench-here VENV=.venv-bench
+
+bench-here: $(VENV)/.package $(VENV)/.needs-bench
+	$(BIN)/python benchmarks/bench_cpu.py $(BENCH)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -67,4 +72,4 @@ $(VENV)/.face-model: $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build runs *.egg-info python/*.egg-info
+	rm -rf $(VENV) .venv-bench build runs *.egg-info python/*.egg-info

@@ -1,7 +1,7 @@
 // Times oneDNN's own forward primitives, each in the memory layouts that oneDNN itself chooses.
 //
 // Reads from standard input lines such as
-//   conv NAME groups batch in_channels height width out_channels kernel_h kernel_w stride
+//   conv NAME groups batch in_channels height width out_channels kernel_h kernel_w stride pad
 //   ip NAME batch inputs outputs
 // and prints `NAME milliseconds implementation` for each: the least of the repeats. Layouts are
 // left to the library (format_tag::any) and reorders are not counted, so this is what a program
@@ -68,9 +68,8 @@ int main(int argc, char** argv) {
     double least = 0;
     std::string implementation;
     if (kind == "conv") {
-      long groups, n, c, h, w, k, kh, kw, stride;
-      words >> groups >> n >> c >> h >> w >> k >> kh >> kw >> stride;
-      const long pad = groups > 1 ? kh / 2 : 0;
+      long groups, n, c, h, w, k, kh, kw, stride, pad;
+      words >> groups >> n >> c >> h >> w >> k >> kh >> kw >> stride >> pad;
       const Dims weights =
           groups > 1 ? Dims{groups, k / groups, c / groups, kh, kw} : Dims{k, c, kh, kw};
       const Dims dst = {n, k, (h + 2 * pad - kh) / stride + 1, (w + 2 * pad - kw) / stride + 1};
