@@ -12,10 +12,11 @@ namespace drml {
 // Fewer elements than this are one thread's work: waking the others would take longer.
 constexpr int64_t kParallelSize = 1 << 14;
 
-// Calls f(i) for 0 <= i < size, vectorized and on all threads.
+// Calls f(i) for 0 <= i < size, vectorized and on all threads. Each has its own f: numbers in one
+// that all share might be among what f writes, and would be read again at every step.
 template <typename F>
 void for_each_index(int64_t size, F f) {
-#pragma omp parallel for simd schedule(static) if (parallel : size > kParallelSize)
+#pragma omp parallel for simd schedule(static) firstprivate(f) if (parallel : size > kParallelSize)
   for (int64_t i = 0; i < size; ++i) f(i);
 }
 
