@@ -62,6 +62,15 @@ CASES = [
     ((3, 4, 5), 6, 2, 2e-6),
     ((300, 5), 1, 1, 2e-6),
     ((1, 3, 9, 7), 300, -4, 2e-6),
+    # Large matrices, of which few rows are multiplied by a kernel of ours: one row, rows that fill
+    # a block of lanes, half a block, several blocks, and one more than is few.
+    ((1, 1030), 67, 1, 5e-6),
+    ((2, 1030), 67, 1, 5e-6),
+    ((4, 1024), 64, 1, 5e-6),
+    ((9, 2049), 49, 1, 5e-6),
+    ((33, 1025), 97, 1, 5e-6),
+    ((64, 700), 101, 1, 5e-6),
+    ((65, 700), 101, 1, 5e-6),
 ]
 
 
@@ -227,3 +236,20 @@ def test_op_checks_shapes() -> None:
 
 def test_golden(golden_dir: Path) -> None:
     run_golden(golden_dir, "inner_product")
+
+
+@pytest.mark.cpu_only
+@pytest.mark.parametrize("rows", [2, 16, 33])
+def test_few_rows_do_not_depend_on_threads(rows: int) -> None:
+    """Bit for bit: every sum is one thread's, in one order."""
+    x, weight, bias = (
+        tensor(random_array(shape, seed))
+        for seed, shape in enumerate([(rows, 1500), (131, 1500), (131,)])
+    )
+    found = []
+    for threads in (1, 2, 3):
+        y = empty((rows, 131))
+        with using_threads(threads):
+            _core.inner_product_forward(x, weight, bias, y, False)
+        found.append(y.get())
+    assert all(np.array_equal(found[0], other) for other in found[1:])

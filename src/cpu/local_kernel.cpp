@@ -5,6 +5,8 @@
 // up to kRows rows of its result in registers.
 #include "cpu/local_kernel.h"
 
+#include "cpu/unrolled.h"
+
 #define DRML_UNROLL _Pragma("GCC unroll 24")
 
 namespace drml::DRML_ISA {
@@ -95,34 +97,6 @@ inline void accumulate_rows(const LocalGeometry& g, int64_t images, const float*
   for (int k = 0; k < kOutputs; ++k) {
     DRML_UNROLL
     for (int v = 0; v < kVectors; ++v) store_at(dfilters + k * g.depth + v * kStep, sum[k][v]);
-  }
-}
-
-// Calls f(constant n) for n = count, which is kMost or less.
-template <int kN>
-struct Constant {
-  static constexpr int value = kN;
-};
-
-template <int kMost, typename F>
-inline void with_constant(int64_t count, F f) {
-  if constexpr (kMost > 1) {
-    if (count < kMost) {
-      with_constant<kMost - 1>(count, f);
-      return;
-    }
-  }
-  f(Constant<kMost>());
-}
-
-// Calls f(first, constant n) for equal parts of `count` rows, as few as there can be of at most
-// kMost rows.
-template <int kMost, typename F>
-inline void for_parts(int64_t count, F f) {
-  const int64_t parts = (count + kMost - 1) / kMost;
-  for (int64_t part = 0; part < parts; ++part) {
-    const int64_t first = count * part / parts;
-    with_constant<kMost>(count * (part + 1) / parts - first, [&](auto n) { f(first, n); });
   }
 }
 

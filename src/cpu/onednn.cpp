@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "convolution_shape.h"
+#include "cpu/few_rows.h"
 #include "inner_product_shape.h"
 #include "ops.h"
 
@@ -358,7 +359,8 @@ void cpu::convolution_backward(const Tensor& x, const Tensor& weight, const Tens
 //     M       1                 16                   64                   128
 //     sgemm   7.5 / 6.4 / 15.2  19.5 / 16.1 / 17.5   42.5 / 34.1 / 39.9   107 / 98 / 83
 //     matmul  7.7 / 7.3 / 27.3  19.1 / 15.5 / 27.9   43.7 / 34.2 / 50.4   110 / 102 / 99
-// oneDNN's inner-product primitive takes as long as sgemm, but cannot add to dweight.
+// oneDNN's inner-product primitive takes as long as sgemm, but cannot add to dweight. Forward, 2 to
+// 64 rows of a large matrix are multiplied by few_rows.cpp instead.
 
 namespace {
 
@@ -406,16 +408,21 @@ void cpu::inner_product_forward(const Tensor& x, const Tensor& weight, const Ten
   const auto [rows, inputs, outputs] = make_inner_product_shape(op, x, weight, bias, y, transpose);
   const Tensor x_rows = row_major_copy(x);
   const Tensor y_rows = row_major_like(y);
-  if (bias != nullptr) {
-    for (int64_t row = 0; row < rows; ++row) {
-      std::copy_n(bias->data(), outputs, y_rows.data() + row * outputs);
+  if (!transpose && are_few_rows(rows, inputs, outputs)) {
+    multiply_few_rows(rows, inputs, outputs, x_rows.data(), weight.data(), data_of(bias),
+                      y_rows.data());
+  } else {
+    if (bias != nullptr) {
+      for (int64_t row = 0; row < rows; ++row) {
+        std::copy_n(bias->data(), outputs, y_rows.data() + row * outputs);
+      }
     }
+    guarded(op, x, weight, [&, rows = rows, inputs = inputs, outputs = outputs] {
+      multiply(rows, outputs, inputs, {x_rows.data(), inputs, false},
+               {weight.data(), weight.dim(1), !transpose}, bias == nullptr ? 0.0f : 1.0f,
+               y_rows.data());
+    });
   }
-  guarded(op, x, weight, [&, rows = rows, inputs = inputs, outputs = outputs] {
-    multiply(rows, outputs, inputs, {x_rows.data(), inputs, false},
-             {weight.data(), weight.dim(1), !transpose}, bias == nullptr ? 0.0f : 1.0f,
-             y_rows.data());
-  });
   if (!y.is_row_major()) cpu::copy(y_rows, y);
 }
 
