@@ -127,12 +127,12 @@ def chosen_device(args: argparse.Namespace) -> str:
     return args.device or check_device(default_device())
 
 
-def phase(text: str) -> str:
-    """`TRAIN` or `TEST`, in any case."""
-    known = ("TRAIN", "TEST")
+def phase(text: str, also: Sequence[str] = ()) -> str:
+    """`TRAIN` or `TEST`, or a word of `also`, in any case."""
+    known = ("TRAIN", "TEST", *also)
     if text.upper() in known:
         return text.upper()
-    hint = nearest(text.upper(), known) or "; known are TRAIN and TEST"
+    hint = nearest(text.upper(), known) or f"; known are {', '.join(known[:-1])} and {known[-1]}"
     raise argparse.ArgumentTypeError(f"unknown phase {text[:80]!r}{hint}")
 
 
@@ -220,6 +220,23 @@ def add_phase(parser: argparse.ArgumentParser, default: str) -> None:
         default=default,
         help="which layers are in, by their include and exclude rules (default: %(default)s)",
     )
+
+
+def add_level_and_stage(parser: argparse.ArgumentParser) -> None:
+    """Adds --level N and --stage S[,S2]."""
+    parser.add_argument(
+        "--level",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="the net's level (default: 0)",
+    )
+    parser.add_argument("--stage", default="", metavar="S[,S2]", help="the net's stages")
+
+
+def stages(args: argparse.Namespace) -> tuple[str, ...]:
+    """The stages that --stage names."""
+    return tuple(stage for stage in args.stage.split(",") if stage)
 
 
 def add_cuda_graph(parser: argparse._ActionsContainer) -> None:

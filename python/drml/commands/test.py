@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drml.commands.options import (
+    add_level_and_stage,
     add_no_fuse,
     add_phase,
     chosen_device,
     existing_file,
-    non_negative_int,
     output_file,
     positive_int,
+    stages,
 )
 from drml.commands.train import add_batch_options
 
@@ -44,14 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_phase(parser, "TEST")
     add_no_fuse(parser)
-    parser.add_argument(
-        "--level",
-        type=non_negative_int,
-        default=0,
-        metavar="N",
-        help="the net's level (default: 0)",
-    )
-    parser.add_argument("--stage", default="", metavar="S[,S2]", help="the net's stages")
+    add_level_and_stage(parser)
     parser.add_argument("--aus", metavar="A[,A2]", help="names of the AUs, such as 1,2,4")
     parser.add_argument("--csv", type=output_file, metavar="FILE", help="write the AU table as CSV")
     parser.add_argument(
@@ -117,7 +111,7 @@ def _net(args: argparse.Namespace) -> Net:
         args.weights,
         phase,
         level=args.level,
-        stages=tuple(stage for stage in args.stage.split(",") if stage),
+        stages=stages(args),
         device=chosen_device(args),
         threads=args.threads,
         fuse=args.fuse,
