@@ -14,7 +14,7 @@ import numpy as np
 
 from drml import __version__
 from drml.data.labels import LabelCounts
-from drml.errors import DataError, UsageError
+from drml.errors import DataError, UsageError, WeightsError
 from drml.faces.find import AUTO, open_finder
 from drml.prepare import finish
 from drml.prepare.clip import Clip, Dataset
@@ -75,12 +75,18 @@ def prepare(
         _clear(out)
     parts.begin(words)
     left = [clip for clip in data.clips if not parts.has(clip)]
-    with _bar("prepare", left) as bar:
-        failures = prepare_clips(left, options, parts, processes, bar.update)
-    if failures:
-        raise DataError(_failed(failures, len(data.clips)))
-    with _bar("write", data.clips) as bar:
-        manifest = finish.finish(out, data, options, folds, parts, bar.update)
+    try:
+        with _bar("prepare", left) as bar:
+            failures = prepare_clips(left, options, parts, processes, bar.update)
+        if failures:
+            raise DataError(_failed(failures, len(data.clips)))
+        with _bar("write", data.clips) as bar:
+            manifest = finish.finish(out, data, options, folds, parts, bar.update)
+    except WeightsError as error:
+        # Of a file that could not be written, whatever it holds.
+        raise WeightsError(
+            f"{error}; what is finished stays, and the same command goes on"
+        ) from error
     parts.remove()
     return manifest, False
 
