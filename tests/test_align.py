@@ -470,6 +470,10 @@ def test_other_settings_need_another_folder(
     run(source, tmp_path / "out")
     error = refused(capsys, "align", source, tmp_path / "out", "--size", 100)
     assert error == f"{tmp_path}/out: was filled with size 200, not 100; choose another folder"
+    table = tmp_path / "out" / "source_landmarks.csv"
+    table.write_text(table.read_text()[:-5] + "none\n")
+    error = refused(capsys, "align", source, tmp_path / "out")
+    assert error == f"{tmp_path}/out: the row of a.jpg is not 'align's"
     (tmp_path / "out" / "align.json").write_text("[]")
     error = refused(capsys, "align", source, tmp_path / "out")
     assert error == f"{tmp_path}/out/align.json: is not what 'align' writes there"

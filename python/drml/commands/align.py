@@ -135,11 +135,8 @@ def run(args: argparse.Namespace) -> int:
     settings = {"size": args.size, "fit": args.fit, "encoding": args.encode, "landmarks": by}
     record = Record(args.out, settings)
     aligner = Aligner(record, options, finder, given)
-    try:
-        with tqdm(total=count_pictures(sources), unit="picture", disable=None) as bar:
-            aligner.run(sources, bar.update)
-    finally:
-        record.close()
+    with tqdm(total=count_pictures(sources), unit="picture", disable=None) as bar:
+        aligner.run(sources, bar.update)
     labels = [(f"{source.name}.{options.kind}", source.labels) for source in sources]
     record.finish(aligner.skipped, labels)
     if not record.kept:

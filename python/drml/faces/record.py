@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from drml.data.images import decode, is_whole, read_bytes
-from drml.errors import DataError, UsageError
+from drml.errors import DataError, UsageError, WeightsError
 from drml.faces.landmarks import COUNT, Points
 from drml.faces.sheet import contact_sheet
 from drml.weights import atomic_write
@@ -78,12 +78,12 @@ class Record:
 
     Raises:
         UsageError: the folder was filled by other settings, or is not one of `align`'s.
+        DataError: a table in it is not as `align` wrote it.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
         self.kept: dict[str, Row] = {}
-        self._journal: TextIO | None = None
         path = folder / _SETTINGS
         if path.exists():
             _compare(path, settings)
@@ -102,28 +102,29 @@ class Record:
         lines = [[*row, *others[row[0]][4:]] for row in tables[0] if row[0] in others]
         _drop_part_of_a_line(self.folder / _JOURNAL)
         for line in [*lines, *_rows(self.folder / _JOURNAL)]:
-            numbers = np.array(line[4:], np.float32).reshape(2, 2, COUNT)
             picture, source, frame, score = line[:4]
-            row = Row(picture, source, frame, score, numbers[0].T, numbers[1].T)
-            if _is_picture(self.folder / row.picture):
-                self.kept[row.picture] = row
+            try:
+                numbers = np.array(line[4:], np.float32).reshape(2, 2, COUNT)
+            except ValueError as error:
+                raise DataError(f"{self.folder}: the row of {picture} is not 'align's") from error
+            if _is_picture(self.folder / picture):
+                row = Row(picture, source, frame, score, numbers[0].T, numbers[1].T)
+                self.kept[picture] = row
 
     def add(self, row: Row) -> None:
-        """Notes a face that was written."""
-        if self._journal is None:
-            self._journal = open(  # noqa: SIM115
-                self.folder / _JOURNAL, "a", encoding="utf-8", errors="surrogateescape", newline=""
-            )
-        cells = [*row.cells(row.points), *row.cells(row.source_points)[4:]]
-        csv.writer(self._journal, lineterminator="\n").writerow(cells)
-        self._journal.flush()
-        self.kept[row.picture] = row
+        """Notes a face that was written.
 
-    def close(self) -> None:
-        """Closes the journal, which stays until `finish`."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
+        Raises:
+            WeightsError: the journal cannot be written.
+        """
+        cells = [*row.cells(row.points), *row.cells(row.source_points)[4:]]
+        path = self.folder / _JOURNAL
+        try:
+            with open(path, "a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerow(cells)
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from error
+        self.kept[row.picture] = row
 
     def finish(self, skipped: Sequence[Skip], labels: Iterable[tuple[str, str]]) -> None:
         """Writes the tables, the contact sheet and the list, and removes the journal.
@@ -132,7 +133,6 @@ class Record:
             skipped: what was looked at in vain.
             labels: picture and labels of those that came from a list with labels.
         """
-        self.close()
         rows = [row for _, row in sorted(self.kept.items())]
         header = [*_HEADER, *_COLUMNS]
         self._write(LANDMARKS, [header, *(row.cells(row.points) for row in rows)])
