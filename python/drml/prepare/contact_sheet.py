@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from drml.data.images import Pixels, decode, encode
+from drml.data.images import Pixels, decode, encode, resize
 from drml.data.labels import PRESENT
 from drml.faces.landmarks import Points
 
@@ -17,6 +17,7 @@ COLUMNS, ROWS = 8, 4
 _SIDE, _TEXT, _GAP = 125, 30, 5  # pixels of a face, of the text below it, and between two
 _FONT, _FONT_SIZE = 0, 0.36  # FONT_HERSHEY_SIMPLEX
 _POINT = (90, 220, 90)
+_CROSS = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,12 @@ def contact_sheet(faces: Sequence[Face], aus: Sequence[str]) -> bytes:
 
 
 def _picture(face: Face) -> Pixels:
-    import cv2
-
     image = decode(face.image)
-    scale = _SIDE / image.shape[0]
-    small = np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    small = resize(image, (_SIDE, _SIDE))
     if np.isfinite(face.points).all():
         # Pixel 0 has its middle at 0.
-        for x, y in np.rint((face.points + 0.5) * scale - 0.5).astype(int).tolist():
-            cv2.circle(small, (x, y), 1, _POINT, -1, cv2.LINE_AA)
+        middles = (face.points + 0.5) * (_SIDE / image.shape[0]) - 0.5
+        crosses = np.rint(middles).astype(int)[:, np.newaxis] + _CROSS
+        left, top = np.clip(crosses, 0, _SIDE - 1).reshape(-1, 2).T
+        small[top, left] = _POINT
     return small

@@ -11,6 +11,7 @@ import platform
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from drml.data.lmdb_writer import LmdbWriter
 from drml.data.samples import make_record
 from drml.errors import DataError
 from drml.faces.landmarks import Points
-from drml.prepare.clip import Dataset
+from drml.prepare.clip import Clip, Dataset
 from drml.prepare.contact_sheet import Face, contact_sheet, spread
 from drml.prepare.folds import Folds, check_lists
 from drml.prepare.options import Options
@@ -49,18 +50,19 @@ PARTS = "parts"
 
 
 @dataclass
-class _Kept:
-    """The frames of a clip that were kept.
+class _Subject:
+    """A subject's frames that were kept.
 
     Attributes:
-        subject: whose they are.
-        keys, labels, sampled: of its kept frames.
-        total: sum of its sampled faces, uint32 (size, size, 3).
+        name: the subject.
+        keys, labels, landmarks, sampled: of the frames.
+        total: sum of the sampled faces, uint32 (size, size, 3).
     """
 
-    subject: str
+    name: str
     keys: list[str]
     labels: npt.NDArray[np.int8]
+    landmarks: Points
     sampled: npt.NDArray[np.bool_]
     total: npt.NDArray[np.uint32]
 
@@ -71,6 +73,7 @@ def finish(
     options: Options,
     folds: Folds,
     parts: Parts,
+    threads: int,
     progress: Callable[[int], object],
 ) -> dict[str, Any]:
     """Writes everything but the parts; the manifest comes last.
@@ -80,6 +83,7 @@ def finish(
         data: whose clips are all finished.
         options, folds: how.
         parts: of the clips.
+        threads: that draw contact sheets.
         progress: called with a number of frames that are written.
 
     Returns:
@@ -90,11 +94,11 @@ def finish(
     """
     _remove_leftovers(out)
     excluded = list(data.excluded)
-    kept, landmarks = _write_faces(out, data, options, parts, excluded, progress)
+    kept = _write_faces(out, data, options, parts, excluded, threads, progress)
     keys = [key for item in kept for key in item.keys]
     labels = np.concatenate([item.labels for item in kept])
     _write_frames(out / FRAMES, data.aus, keys, labels)
-    points = np.concatenate(landmarks)
+    points = np.concatenate([item.landmarks for item in kept])
     atomic_write(out / LANDMARKS, lambda file: np.save(file, points))
     _write_table(out / EXCLUDED, ["key", "reason"], sorted(excluded))
     _write_json(out / FOLDS, folds.to_json())
@@ -133,36 +137,76 @@ def _write_faces(
     options: Options,
     parts: Parts,
     excluded: list[tuple[str, str]],
+    threads: int,
     progress: Callable[[int], object],
-) -> tuple[list[_Kept], list[Points]]:
+) -> list[_Subject]:
     """Writes the LMDB and the contact sheets; adds to `excluded`."""
-    shape = (options.size, options.size, 3)
-    kept: list[_Kept] = []
-    landmarks: list[Points] = []
+    kept = []
     _make_anew(out / CONTACT)
-    with LmdbWriter(out / FACES, force=True) as writer:
-        for subject, clips in itertools.groupby(data.clips, lambda clip: clip.subject):
-            faces: list[Face] = []
-            for clip in clips:
-                part = parts.read(clip)
-                excluded += part.excluded
-                keys = [clip.keys[row] for row in part.rows]
-                labels = clip.labels[part.rows]
-                for key, image, label in zip(keys, part.images, labels, strict=True):
-                    writer.put(key.encode(), make_record(image, shape, label))
-                if keys:
-                    sampled = sample(clip, options.sampling, options.seed)[part.rows]
-                    kept.append(_Kept(clip.subject, keys, labels, sampled, part.total))
-                    landmarks.append(part.landmarks)
-                    faces += map(Face, part.images, part.landmarks, keys, labels)
-                progress(len(clip.keys))
-            if faces:
-                sheet = contact_sheet([faces[i] for i in spread(len(faces))], data.aus)
-                atomic_write(out / CONTACT / f"{quote(subject)}.png", sheet)
+    with LmdbWriter(out / FACES, force=True) as writer, ThreadPoolExecutor(threads) as pool:
+        sheets = []
+        for name, clips in itertools.groupby(data.clips, lambda clip: clip.subject):
+            subject, images = _write_subject(
+                name, clips, options, parts, writer, excluded, progress
+            )
+            if subject is not None:
+                kept.append(subject)
+                faces = [
+                    Face(images[i], subject.landmarks[i], subject.keys[i], subject.labels[i])
+                    for i in spread(len(images)).tolist()
+                ]
+                path = out / CONTACT / f"{quote(name)}.png"
+                sheets.append(pool.submit(_draw, path, faces, data.aus))
+        for sheet in sheets:
+            sheet.result()
         if not kept:
             reason = excluded[0][1]
             raise DataError(f"{options.root}: no frame is left; of the first, {reason}")
-    return kept, landmarks
+    return kept
+
+
+def _draw(path: Path, faces: Sequence[Face], aus: Sequence[str]) -> None:
+    atomic_write(path, contact_sheet(faces, aus))
+
+
+def _write_subject(
+    name: str,
+    clips: Iterable[Clip],
+    options: Options,
+    parts: Parts,
+    writer: LmdbWriter,
+    excluded: list[tuple[str, str]],
+    progress: Callable[[int], object],
+) -> tuple[_Subject | None, list[bytes]]:
+    """Puts a subject's faces into the LMDB; gives what was kept, and the faces' JPEG files."""
+    shape = (options.size, options.size, 3)
+    keys: list[str] = []
+    images: list[bytes] = []
+    labels, landmarks, sampled = [], [], []
+    total = np.zeros(shape, np.uint32)
+    for clip in clips:
+        part = parts.read(clip)
+        excluded += part.excluded
+        keys += [clip.keys[row] for row in part.rows]
+        images += part.images
+        labels.append(clip.labels[part.rows])
+        landmarks.append(part.landmarks)
+        sampled.append(sample(clip, options.sampling, options.seed)[part.rows])
+        total += part.total
+        progress(len(clip.keys))
+    if not keys:
+        return None, []
+    subject = _Subject(
+        name,
+        keys,
+        np.concatenate(labels),
+        np.concatenate(landmarks),
+        np.concatenate(sampled),
+        total,
+    )
+    for key, image, label in zip(keys, images, subject.labels, strict=True):
+        writer.put(key.encode(), make_record(image, shape, label))
+    return subject, images
 
 
 def _make_anew(folder: Path) -> None:
@@ -195,7 +239,7 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def _write_fold(
-    out: Path, fold: int, folds: Folds, kept: Sequence[_Kept], options: Options
+    out: Path, fold: int, folds: Folds, kept: Sequence[_Subject], options: Options
 ) -> dict[str, Any]:
     """Writes the lists and the mean of a fold; how many frames and subjects each list has."""
     test, validation = set(folds.test[fold - 1]), set(folds.validation[fold - 1])
@@ -203,7 +247,7 @@ def _write_fold(
     available = dict.fromkeys(LISTS, 0)
     total = np.zeros((options.size, options.size, 3))
     for item in kept:
-        name = "test" if item.subject in test else "val" if item.subject in validation else "train"
+        name = "test" if item.name in test else "val" if item.name in validation else "train"
         whole = name != "train" and not options.sample_test
         lists[name] += [
             key for key, drawn in zip(item.keys, item.sampled, strict=True) if whole or drawn
@@ -235,7 +279,7 @@ def _write_fold(
 
 def _counts(
     aus: Sequence[str],
-    kept: Sequence[_Kept],
+    kept: Sequence[_Subject],
     labels: npt.NDArray[np.int8],
     excluded: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
@@ -248,7 +292,7 @@ def _counts(
     videos = {key.rpartition("/")[0] for item in kept for key in item.keys}
     return {
         "frames": len(labels),
-        "subjects": len({item.subject for item in kept}),
+        "subjects": len(kept),
         "videos": len(videos),
         "excluded": dict(sorted(Counter(reason for _, reason in excluded).items())),
         "aus": per_au,

@@ -81,7 +81,7 @@ def prepare(
         if failures:
             raise DataError(_failed(failures, len(data.clips)))
         with _bar("write", data.clips) as bar:
-            manifest = finish.finish(out, data, options, folds, parts, bar.update)
+            manifest = finish.finish(out, data, options, folds, parts, processes, bar.update)
     except WeightsError as error:
         # Of a file that could not be written, whatever it holds.
         raise WeightsError(
