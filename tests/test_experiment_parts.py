@@ -10,7 +10,8 @@ import pytest
 from experiment_testing import NET, write_experiment
 from sklearn.svm import LinearSVC
 
-from drml import au_metrics
+from drml import au_metrics, runlog
+from drml.data.lmdb_source import LmdbSource
 from drml.errors import DataError, NetError
 from drml.experiment import svm
 from drml.experiment.config import Network, Svm, Training, read_config
@@ -22,8 +23,15 @@ from drml.net import Net
 from drml.networks import network
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import read_net
+from drml.weights import read_mean
 
 pytestmark = pytest.mark.cpu_only
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No loss curves, which take longer than all else here."""
+    monkeypatch.setattr(runlog, "draw_losses", lambda *_: None)
 
 
 def frames(count: int, seed: int) -> svm.Frames:
@@ -200,3 +208,29 @@ def test_time_left_follows_the_work() -> None:
 
 def test_durations_are_read_easily() -> None:
     assert [duration(s) for s in (4.4, 300, 7260)] == ["4 s", "5 min", "2 h 1 min"]
+
+
+@pytest.mark.parametrize("change", ["", "scale", "mean_value"])
+def test_the_net_for_use_says_what_the_trained_net_said(tmp_path: Path, change: str) -> None:
+    path = write_experiment(tmp_path)
+    if change == "scale":
+        path.write_text(path.read_text().replace("lr = 0.01", "lr = 0.01\nscale = 0.25"))
+    if change == "mean_value":
+        net = NET.replace('mean_file: "mean"', "mean_value: 90 mean_value: 100 mean_value: 110")
+        (tmp_path / "tiny.prototxt").write_text(net)
+    results = Experiment(read_config(path), device="cpu", threads=1, say=lambda line: None).run()
+    run = results.runs[0]
+    assert run.mean is not None
+    mean = read_mean(results.folder / run.mean)
+    entry = next(row for row in results.predictions if row.method == "Tiny (sigmoid)")
+    answers = results.answers(entry)
+    source = LmdbSource(tmp_path / "data" / "faces.lmdb")
+    number = [source.key(index) for index in range(len(source))].index(answers.keys[0])
+    pixels = source.read(number).pixels.transpose(2, 0, 1) - mean
+    source.close()
+    with Net(results.folder / run.net_file, results.folder / run.weights) as used:
+        used.blobs["data"].data = pixels[np.newaxis, :, 2:22, 2:22]
+        used.forward()
+        np.testing.assert_allclose(
+            used.blobs["output"].data, answers.scores[:1], rtol=1e-4, atol=1e-5
+        )

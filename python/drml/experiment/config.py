@@ -37,6 +37,7 @@ class Training:
         stepvalues: stepvalue.
         interval: iterations from one snapshot, scored on the validation subjects, to the next.
         select: which figure of the validation subjects picks the iteration.
+        scale: what pixels, the mean subtracted, are multiplied by; 0: as the net's file says.
         balance: balanced sampling of training frames (drml.data.balanced).
     """
 
@@ -59,6 +60,7 @@ class Training:
     iter_size: int = 1
     interval: int = 500
     select: str = "roc_auc"
+    scale: float = 0.0
     balance: bool = False
 
 
@@ -254,6 +256,7 @@ def _training(table: Table, base: Training, more: tuple[str, ...]) -> Training:
         "weight_decay": {"at_least": 0},
         "iter_size": {"at_least": 1},
         "interval": {"at_least": 1},
+        "scale": {"at_least": 0},
         "select": {"choices": SELECTIONS},
     }
     values: dict[str, Any] = {}

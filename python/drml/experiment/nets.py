@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -35,6 +35,9 @@ class Blueprint:
         features: name of the blob that SVMs read.
         crop: side of the faces that the net takes; 0: of the data.
         new_size: (height, width) to which faces are resized first; None: they are not.
+        mean_file: whether the net subtracts a mean image.
+        mean_values: constants that it subtracts, one per channel or one for all; () for none.
+        scale: what pixels are multiplied by then.
 
     Raises:
         DrmlError: the net cannot be read, has no multi-label loss, no layer that makes its logits,
@@ -61,18 +64,21 @@ class Blueprint:
             raise NetError(
                 f"{network.net}: no blob is named '{self.features}'{nearest(self.features, tops)}"
             )
-        self.file = _edited(file, {output.name: output.type}, aus)
+        self.file = _edited(file, {output.name: output.type}, aus, network.training.scale)
         images = next((layer for layer in test if layer.type in _DATA), None)
         if images is None:
             raise NetError(f"{network.net}: has no layer in phase TEST that reads images")
         self.crop: int = images.transform_param.crop_size
         param = images.data_param if images.type == "Data" else images.image_data_param
         self.new_size = (param.new_height, param.new_width) if param.new_height else None
+        self.mean_file = wanted_mean(self.file) is not None
+        self.mean_values = () if self.mean_file else tuple(images.transform_param.mean_value)
+        self.scale = network.training.scale or images.transform_param.scale
 
     @property
     def subtracts_mean(self) -> bool:
-        """Whether the net subtracts a mean image."""
-        return wanted_mean(self.file) is not None
+        """Whether the net subtracts a mean image, or constants."""
+        return self.mean_file or bool(self.mean_values)
 
     def text(self) -> str:
         """The net as text, which is all that it says but for where the data lies."""
@@ -101,7 +107,7 @@ class Blueprint:
             (pb.TRAIN, train, training.batch_size),
             (pb.TEST, test, training.test_batch_size),
         ):
-            wanted = mean if self.subtracts_mean else None
+            wanted = mean if self.mean_file else None
             try:
                 file = with_sources_in_file(file, phase, faces, size, wanted)
             except DrmlError as error:
@@ -112,17 +118,29 @@ class Blueprint:
     def deploy(self, size: int) -> NetFile:
         """The net for use: an Input layer for the data, and a sigmoid in place of the loss.
 
+        It takes pixels from which the mean was subtracted, and scales them itself.
+
         Args:
             size: side of the prepared faces.
         """
         height, width = (self.crop, self.crop) if self.crop else self.new_size or (size, size)
+        scaled = "scaled_" if self.scale != 1 else ""
 
-        def make_input(layer: pb.LayerParameter) -> pb.LayerParameter:
-            data = pb.LayerParameter(name=layer.name, type="Input", top=[layer.top[0]])
+        def make_input(layer: pb.LayerParameter) -> list[pb.LayerParameter]:
+            name = layer.top[0]
+            data = pb.LayerParameter(name=layer.name, type="Input", top=[name])
             data.input_param.shape.add(dim=[1, 3, height, width])
-            return data
+            if not scaled:
+                return [data]
+            power = pb.LayerParameter(
+                name=scaled + name, type="Power", bottom=[name], top=[scaled + name]
+            )
+            power.power_param.scale = self.scale
+            return [data, power]
 
         layers = self._without_labels(make_input)
+        if scaled:
+            _rename_bottoms(layers[2:], layers[0].param.top[0], layers[1].param.top[0])
         if all("prob" not in source.param.top for source in layers):
             prob = pb.LayerParameter(
                 name="prob", type="Sigmoid", bottom=[self.logits], top=["prob"]
@@ -140,26 +158,26 @@ class Blueprint:
         """
         file = self.on_data(faces, keys, keys, mean)
 
-        def without_label(layer: pb.LayerParameter) -> pb.LayerParameter:
+        def without_label(layer: pb.LayerParameter) -> list[pb.LayerParameter]:
             data = _copy(layer)
             del data.top[1:]
-            return data
+            return [data]
 
         return file.with_layers(self._without_labels(without_label, file))
 
     def _without_labels(
         self,
-        make_data: Callable[[pb.LayerParameter], pb.LayerParameter],
+        make_data: Callable[[pb.LayerParameter], list[pb.LayerParameter]],
         file: NetFile | None = None,
     ) -> list[LayerSource]:
-        """The layers of phase TEST that need no labels, with another layer for the data."""
+        """The layers of phase TEST that need no labels, with other layers for the data."""
         layers = []
         gone: set[str] = set()
         for source in filter_net(file or self.file, pb.TEST).layers:
             layer = source.param
             if layer.type in _DATA:
                 gone.update(layer.top[1:])
-                layers.append(source.replaced(make_data(layer)))
+                layers += [source.replaced(made) for made in make_data(layer)]
             elif gone.isdisjoint(layer.bottom):
                 kept = _copy(layer)
                 del kept.include[:]
@@ -176,10 +194,23 @@ def _copy(layer: pb.LayerParameter) -> pb.LayerParameter:
     return copy
 
 
-def _edited(file: NetFile, outputs: dict[str, str], count: int) -> NetFile:
-    """The net in which layers of some names have `count` outputs."""
+def _rename_bottoms(layers: Sequence[LayerSource], old: str, new: str) -> None:
+    """Makes layers read, and change in place, another blob."""
+    for source in layers:
+        for names in (source.param.bottom, source.param.top):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+
+
+def _edited(file: NetFile, outputs: dict[str, str], count: int, scale: float) -> NetFile:
+    """The net in which layers of some names have `count` outputs, and images a scale unless 0."""
     layers = []
     for source in file.layers:
+        if source.param.type in _DATA and scale:
+            param = _copy(source.param)
+            param.transform_param.scale = scale
+            source = source.replaced(param)
         if source.param.name in outputs:
             param = _copy(source.param)
             getattr(param, _OUTPUTS[outputs[param.name]]).num_output = count

@@ -93,6 +93,8 @@ def _training(network: Network) -> str:
         f"{training.weight_decay:g}; the iteration of the best validation "
         f"{_FIGURE[training.select]} of every {training.interval}"
     )
+    if training.scale:
+        text += f"; pixels times {training.scale:g}"
     if training.clip_gradients > 0:
         text += f"; gradients clipped to a norm of {training.clip_gradients:g}"
     if training.balance:
