@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from drml import _core
@@ -48,11 +47,13 @@ class LayerNode:
             text = f"not enough memory ({text})"
         return self.layer.error(f"{text}; bottoms: {shapes or 'none'}")
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Names the layer in what kernels, NumPy and memory say."""
+    def _run(self, step: Callable[..., None], *arguments: object) -> None:
+        """Calls the layer, and names it in what kernels, NumPy and memory say.
+
+        A function, not a context manager, which would take as long as a small layer.
+        """
         try:
-            yield
+            step(*arguments)
         except DrmlError:
             raise
         except (ValueError, RuntimeError, IndexError, MemoryError) as cause:
@@ -60,14 +61,12 @@ class LayerNode:
 
     def setup(self) -> None:
         """Makes the layer's parameters and computes the top shapes for the first time."""
-        with self._naming():
-            self.layer.setup(self.bottom, self.top)
+        self._run(self.layer.setup, self.bottom, self.top)
         self.reshape()
 
     def reshape(self) -> None:
         """Recomputes top shapes for the bottoms as they are."""
-        with self._naming():
-            self.layer.reshape(self.bottom, self.top)
+        self._run(self.layer.reshape, self.bottom, self.top)
         self.shapes = [blob.shape for blob in self.bottom]
 
     def forward(self) -> None:
@@ -76,8 +75,7 @@ class LayerNode:
             self.reshape()
         if is_cuda(self.layer.context.device):
             _core.cuda_set_tag(self.index)
-        with self._naming():
-            self.layer.forward(self.bottom, self.top)
+        self._run(self.layer.forward, self.bottom, self.top)
 
     def set_loss_gradients(self, given: Container[str] = ()) -> None:
         """Makes loss_weight the gradient of each loss; tops named in `given` keep theirs."""
@@ -87,5 +85,4 @@ class LayerNode:
 
     def backward(self) -> None:
         """Computes the gradients of bottoms and parameters that are wanted."""
-        with self._naming():
-            self.layer.backward(self.top, self.propagate_down, self.bottom)
+        self._run(self.layer.backward, self.top, self.propagate_down, self.bottom)
