@@ -26,6 +26,7 @@ from data_testing import (
 
 from drml.commands import convert
 from drml.data import lmdb_writer
+from drml.data.convert import QUALITY
 from drml.data.lmdb_source import LmdbSource
 from drml.errors import DataError, UsageError
 from drml.proto import caffe_pb2 as pb
@@ -296,3 +297,9 @@ def test_progress_on_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stderr", Terminal())
     run(write_list(tmp_path), tmp_path / "db")
     assert "7/7" in sys.stderr.getvalue()
+
+
+def test_help_names_the_quality_that_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("--help")
+    assert f"(default: {QUALITY})" in " ".join(capsys.readouterr().out.split())

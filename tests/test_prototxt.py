@@ -441,9 +441,10 @@ def test_nothing_that_text_format_takes_is_refused() -> None:
 
 def test_time_is_linear() -> None:
     block = 'layer { name: "c" type: "Convolution"\n convolution_param {\n num_output: 1\n } }\n'
-    begin = time.perf_counter()
+    # Of this process alone, for others may want the CPU too.
+    begin = time.process_time()
     net = parse_net(block * 3000)
-    took = time.perf_counter() - begin
+    took = time.process_time() - begin
     assert len(net.layers) == 3000
     assert took < 2, f"{took:.1f} s for 12,000 lines"
 

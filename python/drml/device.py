@@ -7,7 +7,7 @@ import re
 
 from drml import cuda
 from drml.errors import UsageError
-from drml.locate import nearest
+from drml.nearest import nearest
 
 ENVIRONMENT = "DRML_DEVICE"
 """The environment variable that names the device where none is given."""

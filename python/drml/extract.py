@@ -26,9 +26,9 @@ from drml.errors import NetError, UsageError
 from drml.evaluate import sample_count
 from drml.hdf5_weights import write_hdf5
 from drml.layers.base_data import DataLayer
+from drml.nearest import nearest
 from drml.net import Net
 from drml.proto import caffe_pb2 as pb
-from drml.prototxt import nearest
 from drml.weights import atomic_write
 
 if TYPE_CHECKING:

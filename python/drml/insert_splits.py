@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from drml.errors import NetError
-from drml.locate import nearest
+from drml.nearest import nearest
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import LayerSource, NetFile
 

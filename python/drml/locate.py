@@ -7,15 +7,14 @@ kinds of value and unmatched braces first, so that each can be told with its lin
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from typing import cast
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from drml.errors import PrototxtError
+from drml.nearest import LONGEST_NAME, nearest
 
 _TOKEN = re.compile(
     r"""(?P<skip>(?:\s|\#[^\n]*)+)
@@ -31,8 +30,6 @@ _ESCAPE = re.compile(
     r"""\\(?:[abfnrtv"'\\]|[0-3]?[0-7]{1,2}|x[0-9a-fA-F]{1,2}|(?P<bad>.|\Z))""", re.ASCII
 )
 _PATH_PART = re.compile(r"(\w+)(?:\[(\d+)\])?")
-# Comparing names takes the product of their lengths; no name of Caffe's is half as long.
-_LONGEST_NAME = 64
 _CLOSING = {"{": "}", "<": ">"}
 
 _BOOL_WORDS = frozenset({"true", "false", "True", "False", "t", "f"})
@@ -45,14 +42,6 @@ _INTEGER_RANGE = {
     FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
 }
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known name nearest to `name`, or '' when none is near."""
-    if len(name) > _LONGEST_NAME:
-        return ""
-    matches = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
 def is_repeated(field: FieldDescriptor) -> bool:
@@ -144,8 +133,8 @@ class _Reader:
             return "the end of the file"
         if self._kinds[self._at] == "open":
             return "a string without its closing quote"
-        if len(text) > _LONGEST_NAME:
-            text = text[:_LONGEST_NAME] + "..."
+        if len(text) > LONGEST_NAME:
+            text = text[:LONGEST_NAME] + "..."
         return text if text[0] in "\"'" else repr(text)
 
     def _message(
@@ -183,7 +172,7 @@ class _Reader:
         self, name: str, descriptor: Descriptor, outer: Descriptor | None, opened_line: int
     ) -> str:
         """Says that the message has no such field, and what may have been meant."""
-        shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
+        shown = name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "..."
         message = f"{descriptor.name} has no field '{shown}'"
         if outer is None and name in self._mistaken.fields_by_name:
             return f"{message}, but {self._mistaken.name} has; is this the right file?"

@@ -30,9 +30,9 @@ from drml.insert_splits import insert_splits
 from drml.layer_node import LayerNode
 from drml.layers import Layer, find, unknown_type
 from drml.layers.base import Context
-from drml.layers.memory_data import MemoryData
+from drml.nearest import nearest
 from drml.proto import caffe_pb2 as pb
-from drml.prototxt import LayerSource, NetFile, check_layer_fields, nearest, read_net
+from drml.prototxt import LayerSource, NetFile, check_layer_fields, read_net
 from drml.shared_params import Param, ParamTable
 from drml.synthetic import replace_data_layers
 from drml.weights import array_to_blob
@@ -343,6 +343,8 @@ class Net:
         Raises:
             NetError: there is no such layer, or the shapes do not fit.
         """
+        from drml.layers.memory_data import MemoryData
+
         for node in self.layers:
             if isinstance(node.layer, MemoryData):
                 node.layer.set_arrays(data, labels)

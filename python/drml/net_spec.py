@@ -24,7 +24,8 @@ from google.protobuf.message import Message
 
 from drml.errors import PrototxtError
 from drml.layers import find, unknown_type
-from drml.locate import is_repeated, nearest, wanted_value
+from drml.locate import is_repeated, wanted_value
+from drml.nearest import nearest
 from drml.proto import caffe_pb2 as pb
 
 _LAYER_FIELDS = pb.LayerParameter.DESCRIPTOR.fields_by_name

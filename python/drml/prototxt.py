@@ -17,7 +17,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from drml.errors import PrototxtError
-from drml.locate import Place, is_repeated, locate, nearest
+from drml.locate import Place, is_repeated, locate
 from drml.proto import caffe_pb2 as pb
 from drml.upgrade import (
     MOVED_TO_TRANSFORM,
@@ -37,7 +37,6 @@ __all__ = [
     "SolverFile",
     "check_layer_fields",
     "check_supported",
-    "nearest",
     "parse_net",
     "parse_solver",
     "read_net",

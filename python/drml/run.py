@@ -26,7 +26,7 @@ from typing import NoReturn
 from drml import commands
 from drml.commands.options import Parser, add_common, file_problem, near_option
 from drml.errors import DrmlError, UsageError
-from drml.locate import nearest
+from drml.nearest import nearest
 
 EXIT_OK = 0
 EXIT_ERROR = 2

@@ -220,8 +220,7 @@ def _with_mean(file: SolverFile, options: RunOptions, folder: Path, log: RunLog)
         return data
     path = folder / MEAN_NAME
     if not path.exists():
-        from drml.commands.mean import open_images
-        from drml.data.mean import compute_mean
+        from drml.data.mean import compute_mean, open_images
 
         source = open_images(data.train_data)
         try:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from drml.locate import is_repeated, nearest
+from drml.locate import is_repeated
+from drml.nearest import nearest
 from drml.proto import caffe_pb2 as pb
 from drml.upgrade_error import UpgradeError
 

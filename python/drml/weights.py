@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -73,7 +72,7 @@ def atomic_write(
     """
     # Through a link, so that the file that it points to is replaced and not the link.
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f".{os.urandom(8).hex()}.part")
     try:
         try:
             with open(temporary, "x+b") as file:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from drml.commands.options import non_negative_int, positive_float, positive_int
 from drml.errors import DataError, UsageError
-from drml.weights import atomic_write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def make_data(args: argparse.Namespace, folder: Path) -> list[Path]:
     """Makes the training and the test data base in `folder` and prints what they hold."""
-    from drml.commands.convert import Encoder, write_records
+    from drml.data.convert import Encoder, write_records
     from drml.data.image_list import read_list
     from drml.data.keyed import permutation, stream_key
     from drml.demo.make_data import LISTS, make_faces
@@ -151,6 +150,8 @@ def claim(out: Path, about: str) -> None:
         UsageError: the folder holds other things than an earlier demo.
         DataError: it cannot be made, or is a file.
     """
+    from drml.weights import atomic_write
+
     mark = out / _MARK
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from drml.commands.nets import synthetic_net
     from drml.errors import UsageError
     from drml.gradcheck import check_net
-    from drml.locate import nearest
+    from drml.nearest import nearest
 
     with synthetic_net(
         args.net,

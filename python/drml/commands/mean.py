@@ -7,13 +7,6 @@ from pathlib import Path
 
 from drml.commands.convert import add_list_options
 from drml.commands.options import output_file
-from drml.data.image_list import read_list
-from drml.data.kinds import Kind, kind_of
-from drml.data.lmdb_source import LmdbSource
-from drml.data.mean import compute_mean
-from drml.data.samples import ImageSource
-from drml.errors import DataError
-from drml.weights import write_mean
 
 _DESCRIPTION = """\
 Computes the mean over all images of an LMDB, or of a list with lines `path l1 ... lK`, and writes
@@ -38,6 +31,9 @@ def run(args: argparse.Namespace) -> int:
     """Computes and writes the mean, and prints its channels."""
     from tqdm import tqdm
 
+    from drml.data.mean import compute_mean, open_images
+    from drml.weights import write_mean
+
     source = open_images(args.source, root=str(args.root or ""))
     try:
         with tqdm(total=len(source), unit="image", disable=None) as bar:
@@ -50,18 +46,3 @@ def run(args: argparse.Namespace) -> int:
     for value in mean.mean(axis=(1, 2), dtype=float):
         print(f"mean_value: {value:.4f}")
     return 0
-
-
-def open_images(path: Path, root: str = "") -> ImageSource:
-    """The images of an LMDB or list, whatever its labels mean.
-
-    Raises:
-        DataError: it cannot be read, or holds no images.
-    """
-    kind = kind_of(path)
-    if kind is Kind.HDF5_LIST:
-        raise DataError(f"{path}: lists HDF5 files; a mean image needs an LMDB or a list of images")
-    # Labels 0 and 1 are no reason to refuse where only pixels count.
-    if kind is Kind.LMDB:
-        return LmdbSource(path, zero_is_negative=True)
-    return read_list(path, root=root, zero_is_negative=True)

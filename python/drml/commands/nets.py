@@ -12,7 +12,7 @@ _DATA_FIELDS = ("data_param", "image_data_param", "hdf5_data_param", "memory_dat
 
 
 def synthetic_net(
-    path: Path,
+    net: Path | NetFile,
     phase: str,
     batch_size: int | None = None,
     *,
@@ -24,7 +24,7 @@ def synthetic_net(
     """The net of a file, fed with random numbers of the shapes that the file states.
 
     Args:
-        path: a net file.
+        net: path of a net file, or one read already, whose batch size changes too.
         phase: `TRAIN` or `TEST`.
         batch_size: replaces the file's; None keeps it.
         weights: a .caffemodel; None keeps the fillers' initial weights.
@@ -32,7 +32,7 @@ def synthetic_net(
         device: where to compute; None: drml.device.default_device().
         fuse: as drml.net.Net's.
     """
-    file = read_net(path)
+    file = net if isinstance(net, NetFile) else read_net(net)
     if batch_size is not None:
         set_batch_size(file, batch_size)
     return Net(

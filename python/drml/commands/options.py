@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from drml.errors import UsageError
-from drml.locate import nearest
+from drml.nearest import nearest
 
 MAX_INT = 2**31 - 1
 """The largest count that Caffe's int32 fields hold."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,12 +45,15 @@ def run(args: argparse.Namespace) -> int:
     from drml.weights import atomic_write
 
     phase = pb.Phase.Value(args.phase)
-    sources = filter_net(read_net(args.net), phase).layers
+    file = read_net(args.net)
+    sources = filter_net(file, phase).layers
     types = {source.param.name: source.param.type for source in sources if _is_data(source)}
-    with synthetic_net(args.net, args.phase, args.batch_size, fuse=args.fuse) as net:
+    with synthetic_net(file, args.phase, args.batch_size, fuse=args.fuse) as net:
         figures = summarize(net, types)
         notes = net.notes
     if args.json is not None:
+        import json
+
         text = json.dumps({"phase": args.phase, **figures.to_dict()}, indent=1)
         atomic_write(args.json, f"{text}\n".encode())
     print(_text(figures, args.phase, args.net))

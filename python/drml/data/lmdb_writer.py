@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +44,7 @@ class LmdbWriter:
                 raise DataError(f"{path}: is not a data base, so it is not replaced")
         if not path.parent.is_dir():
             raise DataError(f"{path}: there is no folder {path.parent}")
-        self._folder = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+        self._folder = path.parent / f".{path.name}.{os.urandom(4).hex()}.tmp"
         try:
             self._folder.mkdir()
         except OSError as error:

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from drml.data.image_list import read_list
 from drml.data.images import resize
+from drml.data.kinds import Kind, kind_of
+from drml.data.lmdb_source import LmdbSource
 from drml.data.prefetch import Prefetcher
 from drml.data.samples import ImageSource, Shape
 from drml.errors import DataError
 
 _PART = 64  # images that one thread adds up at a time
+
+
+def open_images(path: Path, root: str = "") -> ImageSource:
+    """The images of an LMDB or list, whatever its labels mean.
+
+    Raises:
+        DataError: it cannot be read, or holds no images.
+    """
+    kind = kind_of(path)
+    if kind is Kind.HDF5_LIST:
+        raise DataError(f"{path}: lists HDF5 files; a mean image needs an LMDB or a list of images")
+    # Labels 0 and 1 are no reason to refuse where only pixels count.
+    if kind is Kind.LMDB:
+        return LmdbSource(path, zero_is_negative=True)
+    return read_list(path, root=root, zero_is_negative=True)
 
 
 def compute_mean(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Item = TypeVar("Item")
 
@@ -68,6 +70,9 @@ class Prefetcher(Generic[Item]):
 
     def _fill(self) -> None:
         if self._executor is None:
+            # Not before it is needed: a net that is only looked at makes a Prefetcher too.
+            from concurrent.futures import ThreadPoolExecutor
+
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
             # No waiting: a worker itself may be what collects a forgotten prefetcher.
             weakref.finalize(self, self._executor.shutdown, wait=False, cancel_futures=True)

@@ -18,9 +18,9 @@ from numpy.lib.npyio import NpzFile
 
 from drml.blob import Array
 from drml.errors import UsageError, WeightsError
+from drml.nearest import nearest
 from drml.net import Net
 from drml.net_weights import read_weights
-from drml.prototxt import nearest
 from drml.weights import atomic_write
 
 AnyPath = str | PathLike[str]

@@ -9,8 +9,9 @@ from drml.errors import NetError, UsageError, WeightsError
 from drml.export import onnx_layers, onnx_windows
 from drml.export.onnx_graph import OnnxGraph
 from drml.layers import find
+from drml.nearest import nearest
 from drml.net import Net
-from drml.prototxt import NetFile, nearest
+from drml.prototxt import NetFile
 from drml.weights import atomic_write
 
 EMITTERS = onnx_layers.EMITTERS | onnx_windows.EMITTERS

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from drml.layers.base import Layer, registry
-from drml.locate import nearest
+from drml.nearest import nearest
 
 __all__ = ["Layer", "find", "known_types", "unknown_type"]
 
@@ -26,6 +26,17 @@ def _load_all() -> None:
         importlib.import_module(f"{__name__}.{module.name}")
 
 
+def _load(type_name: str) -> None:
+    """Imports the module that is named as the type, or all of them where there is none such."""
+    modules = {
+        module.name.replace("_", ""): module.name for module in pkgutil.iter_modules(__path__)
+    }
+    if type_name.lower() in modules:
+        importlib.import_module(f"{__name__}.{modules[type_name.lower()]}")
+    if type_name not in registry:
+        _load_all()
+
+
 def known_types() -> list[str]:
     """The layer types that a prototxt may name, sorted."""
     _load_all()
@@ -35,7 +46,7 @@ def known_types() -> list[str]:
 def find(type_name: str) -> type[Layer] | None:
     """The class of a layer type, or None when there is none of that name."""
     if type_name not in registry:
-        _load_all()
+        _load(type_name)
     return registry.get(type_name)
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from drml.blob import Blob
 from drml.errors import NetError
 from drml.layers.base import Layer, register
-from drml.locate import nearest
+from drml.nearest import nearest
 from drml.user_layer import BlobVec
 
 
