@@ -60,7 +60,7 @@ def contact_sheet(faces: Sequence[Face], aus: Sequence[str]) -> bytes:
         top, left = row * high, column * wide
         sheet[top : top + _SIDE, left : left + _SIDE] = _picture(face)
         present = [au for au, label in zip(aus, face.labels, strict=True) if label == PRESENT]
-        texts = (face.key.partition("/")[2], " ".join(present) or "no AU")
+        texts = (face.key.partition("/")[2], " ".join(["AU", *present]) if present else "no AU")
         for line, text in enumerate(texts, 1):
             width, _ = cv2.getTextSize(text, _FONT, _FONT_SIZE, 1)[0]
             size = _FONT_SIZE * min(1, _SIDE / width)

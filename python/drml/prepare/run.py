@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from drml.errors import DataError, DrmlError
@@ -99,7 +101,9 @@ def _in_processes(
     executor = ProcessPoolExecutor(processes, context, _start_worker, (options, parts, done, stop))
     reported = 0
     try:
-        futures: list[Future[str]] = [executor.submit(_work, clip) for clip in clips]
+        # Ctrl-C reaches every process of a terminal; the first one tells the others to stop.
+        with _inherited_block(signal.SIGINT):
+            futures: list[Future[str]] = [executor.submit(_work, clip) for clip in clips]
         pending = set(futures)
         while pending:
             finished, pending = wait(pending, _EVERY, FIRST_COMPLETED)
@@ -119,6 +123,16 @@ def _in_processes(
         executor.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _inherited_block(number: int) -> Iterator[None]:
+    """Keeps a signal from processes that are started inside, all their life."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # ------------------------------------------------------------------------------------------------
 # In a worker process
 
@@ -126,15 +140,11 @@ _worker: tuple[Options, Parts, Finder | None, Callable[[], bool]]
 
 
 def _start_worker(options: Options, parts: Parts, done: Any, stop: Any) -> None:
-    import signal
-
     import cv2
 
     from drml import _core
 
     global _worker
-    # Ctrl-C reaches every process of a terminal; the first one tells the others to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _core.set_threads(1)
