@@ -209,6 +209,11 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_json(result: dict[str, Any], folder: Path) -> None:
+    """All figures, those of single runs included."""
+    (folder / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
 def versions() -> str:
     """The libraries that were compared."""
     import cv2
@@ -249,11 +254,10 @@ def main() -> None:
             expected = expected_seconds(options, job)
             done, left = done + expected, left - expected
             rest = left * (time.perf_counter() - start) / done
-            print(
-                f"{number}/{len(jobs)}: {job['net']}, {job['mode']}, batch {job['batch']}, "
-                f"{job['threads']} thread(s); about {minutes(rest)} left",
-                flush=True,
-            )
+            # A run that is stopped leaves what it has found.
+            write_json(result, options.out)
+            print(times_table(result["rows"][-1:]))
+            print(f"{number}/{len(jobs)} done; about {minutes(rest)} left", flush=True)
     if not options.no_profile:
         batch, threads = options.batches[-1], options.threads[-1]
         for net in options.nets:
@@ -270,8 +274,8 @@ def main() -> None:
     text = report(result)
     print("\n" + text)
     (options.out / "bench.txt").write_text(text)
-    (options.out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
-    draw_chart(result["rows"], options.out / "bench.png", f"{result['cpu']}, {result['versions']}")
+    write_json(result, options.out)
+    draw_chart(result["rows"], options.out / "bench.png", f"{result['cpu']}\n{result['versions']}")
     print(f"written: {options.out}/bench.txt, bench.json, bench.png")
 
 

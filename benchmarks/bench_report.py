@@ -98,7 +98,10 @@ def draw_chart(rows: list[Row], path: Path, title: str) -> None:
     modes = list(dict.fromkeys(mode for _, mode in panels))
     nets = list(dict.fromkeys(net for net, _ in panels))
     figure, axes = pyplot.subplots(
-        len(modes), len(nets), figsize=(4 * len(nets), 3.2 * len(modes) + 0.6), squeeze=False
+        len(modes),
+        len(nets),
+        figsize=(max(8, 4 * len(nets)), 3.2 * len(modes) + 0.9),
+        squeeze=False,
     )
     colors = pyplot.get_cmap("tab10").colors
     for line, mode in zip(axes, modes, strict=True):
