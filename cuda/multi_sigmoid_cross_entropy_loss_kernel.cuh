@@ -3,6 +3,7 @@
 
 #include "fault.cuh"
 #include "loss.cuh"
+#include "multi_sigmoid_cross_entropy_loss_rule.h"
 #include "strided.cuh"
 
 namespace drml {
@@ -13,6 +14,7 @@ struct MultiSigmoidPairs {
   int64_t size;
   Strided<1> x;
   Strided<1> label;
+  LabelWeights weights;
 };
 
 // 1 present, -1 absent, 0 unknown. Another label is reported, and then counts as unknown.
@@ -34,7 +36,8 @@ __global__ void __launch_bounds__(kLossThreads) multi_sigmoid_cross_entropy_loss
     if (sign == 0) continue;
     // -log(sigmoid(z)) = log(1 + e^-z), without a large exponential.
     const float z = sign * x[pairs.x.place(i)];
-    sum += static_cast<double>(fmaxf(-z, 0.0f) + log1pf(expf(-fabsf(z))));
+    const float term = fmaxf(-z, 0.0f) + log1pf(expf(-fabsf(z)));
+    sum += static_cast<double>(pairs.weights.of(i, sign)) * term;
   }
   store_loss(sum, divisor, out);
 }
@@ -49,7 +52,7 @@ __global__ void multi_sigmoid_cross_entropy_loss_backward_kernel(
     const float sign = read_occurrence(label, pairs.label.place(i), i, fault);
     const float present = sign > 0 ? 1.0f : 0.0f;
     const float probability = 1.0f / (1.0f + expf(-x[at]));
-    dx[at] = sign == 0 ? 0.0f : (probability - present) * scale;
+    dx[at] = sign == 0 ? 0.0f : (probability - present) * scale * pairs.weights.of(i, sign);
   }
 }
 

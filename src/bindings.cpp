@@ -392,9 +392,10 @@ PYBIND11_MODULE(DRML_MODULE, module) {
   DRML_BIND(sigmoid_cross_entropy_loss_forward, arg("x"), arg("label"), arg("y"), arg("attrs"));
   DRML_BIND(sigmoid_cross_entropy_loss_backward, arg("x"), arg("label"), arg("dy"), arg("dx"),
             arg("attrs"));
-  DRML_BIND(multi_sigmoid_cross_entropy_loss_forward, arg("x"), arg("label"), arg("y"));
-  DRML_BIND(multi_sigmoid_cross_entropy_loss_backward, arg("x"), arg("label"), arg("dy"),
-            arg("dx"));
+  DRML_BIND(multi_sigmoid_cross_entropy_loss_forward, arg("x"), arg("label"),
+            arg("weight").none(true), arg("y"));
+  DRML_BIND(multi_sigmoid_cross_entropy_loss_backward, arg("x"), arg("label"),
+            arg("weight").none(true), arg("dy"), arg("dx"));
   DRML_BIND(infogain_loss_forward, arg("prob"), arg("label"), arg("infogain"), arg("y"),
             arg("axis"), arg("attrs"));
   DRML_BIND(infogain_loss_backward, arg("prob"), arg("label"), arg("infogain"), arg("row_sums"),

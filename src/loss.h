@@ -48,14 +48,17 @@ inline void check_scalar(const char* op, const char* name, const Tensor& tensor)
              to_string(tensor.shape()));
 }
 
-// Pairs of predictions and labels, or of two predictions: as many of each, in the order of their
-// axes.
+// Pairs of predictions and labels, or of two predictions: as many of each, paired in the order of
+// their axes. Pairs are numbered as they lie in memory where both lie alike, else in that order
+// too.
 class LabelledPairs {
  public:
   LabelledPairs(const char* op, const Tensor& x, const Tensor& label) : x_(x), label_(label) {
     DRML_CHECK(x.ndim() > 0 && x.size() == label.size(), op, ": shapes ", to_string(x.shape()),
                " of x and ", to_string(label.shape()), " of label do not hold as many numbers");
-    direct_ = x.is_dense() && x.same_layout(label);
+    const bool whole = x.is_dense() && x.same_layout(label);
+    channels_last_ = whole && !x.is_row_major() && x.is_channels_last();
+    direct_ = channels_last_ || (whole && x.is_row_major());
   }
 
   int64_t size() const { return x_.size(); }
@@ -63,6 +66,14 @@ class LabelledPairs {
   int64_t columns() const { return samples() > 0 ? size() / samples() : 0; }  // of each sample
   // What losses without a normalization are divided by.
   double batch_divisor() const { return static_cast<double>(std::max<int64_t>(1, samples())); }
+  // The number of pair i in the order of the axes.
+  int64_t in_order(int64_t i) const {
+    if (!channels_last_) return i;
+    const int64_t channels = x_.dim(1);
+    const int64_t pixels = x_.dim(2) * x_.dim(3);
+    const int64_t pixel = i / channels;
+    return (pixel / pixels * channels + i % channels) * pixels + pixel % pixels;
+  }
   // Where in memory pair number i lies.
   int64_t x_offset(int64_t i) const { return direct_ ? i : element_offset(x_, i); }
   int64_t label_offset(int64_t i) const { return direct_ ? i : element_offset(label_, i); }
@@ -73,6 +84,7 @@ class LabelledPairs {
  private:
   const Tensor& x_;
   const Tensor& label_;
+  bool channels_last_;
   bool direct_;
 };
 

@@ -161,11 +161,12 @@ DRML_OP(void, sigmoid_cross_entropy_loss_forward, const Tensor& x, const Tensor&
         const Tensor& y, const LossAttrs& attrs)
 DRML_OP(void, sigmoid_cross_entropy_loss_backward, const Tensor& x, const Tensor& label,
         const Tensor& dy, const Tensor& dx, const LossAttrs& attrs)
-// Labels 1, -1 and 0 for unknown; divided by x.dim(0).
+// Labels 1, -1 and 0 for unknown; divided by x.dim(0). weight (2, C) for the C indices of axis 1,
+// or null: what positive labels of each count, and what negative ones do.
 DRML_OP(void, multi_sigmoid_cross_entropy_loss_forward, const Tensor& x, const Tensor& label,
-        const Tensor& y)
+        const Tensor* weight, const Tensor& y)
 DRML_OP(void, multi_sigmoid_cross_entropy_loss_backward, const Tensor& x, const Tensor& label,
-        const Tensor& dy, const Tensor& dx)
+        const Tensor* weight, const Tensor& dy, const Tensor& dx)
 // As softmax_loss with the logarithm of every probability of a line, weighted by the numbers in the
 // row of `infogain` (K, K) that is the label's; row_sums (K) are the sums of its rows.
 DRML_OP(void, infogain_loss_forward, const Tensor& prob, const Tensor& label,

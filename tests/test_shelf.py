@@ -60,6 +60,11 @@ LAYERS: list[tuple[str, str, list[tuple[int, ...]]]] = [
     ("InfogainLoss", "", [*ROWS, (5, 5)]),
     ("InfogainLoss", 'infogain_loss_param { source: "h.binaryproto" }', ROWS),
     ("MultinomialLogisticLoss", "", ROWS),
+    (
+        "MultiSigmoidCrossEntropyLoss",
+        "multi_sigmoid_cross_entropy_loss_param { positive_weight: [1, 3, 9] negative_weight: 2 }",
+        [(2, 3), (2, 3)],
+    ),
     ("BatchReindex", "", [(3, 4), (5,)]),
     ("SPP", "spp_param { pyramid_height: 2 }", MAPS),
     ("Filter", "", [(3, 4), (3,)]),

@@ -87,8 +87,9 @@ def test_sigmoid_cross_entropy_loss(shape: Shape, layout: Layout, attrs: object)
 def test_multi_sigmoid_cross_entropy_loss(shape: Shape, layout: Layout, choice: Shape) -> None:
     x, dx = Laid(random_array(shape, 1), layout), Laid(unset(shape), layout)
     label = Laid(np.random.default_rng(2).choice(choice, shape).astype(float), row_major)
-    check("multi_sigmoid_cross_entropy_loss_forward", x, label, unset((1,)))
-    check("multi_sigmoid_cross_entropy_loss_backward", x, label, np.array([0.5]), dx)
+    for weight in (None, Laid(random_array((2, shape[1]), 3), row_major)):
+        check("multi_sigmoid_cross_entropy_loss_forward", x, label, weight, unset((1,)))
+        check("multi_sigmoid_cross_entropy_loss_backward", x, label, weight, np.array([0.5]), dx)
 
 
 @races
@@ -174,7 +175,7 @@ def test_losses_of_two_blocks() -> None:
     x, y, attrs = random_array(label.shape, 2), unset((1,)), ATTRS[2]
     check("softmax_loss_forward", probabilities((8193, 2), 1), label, y, 1, attrs)
     check("sigmoid_cross_entropy_loss_forward", x, label, y, attrs)
-    check("multi_sigmoid_cross_entropy_loss_forward", x, label, y)
+    check("multi_sigmoid_cross_entropy_loss_forward", x, label, None, y)
     check("euclidean_loss_forward", x, label, y)
     columns = random_array((8193, 1), 3), random_array((8193, 1), 4)
     check("contrastive_loss_forward", *columns, label, unset((8193,)), y, 1.0, False)
@@ -215,8 +216,8 @@ def test_wrong_labels(shape: Shape, wrong: float) -> None:
         (not_a_class, "hinge_loss_backward", x, class_labels, dy, dx, False),
         (not_a_class, "multinomial_logistic_loss_forward", x, class_labels, y),
         (not_a_class, "multinomial_logistic_loss_backward", x, class_labels, dy, dx),
-        (not_known, "multi_sigmoid_cross_entropy_loss_forward", x, labels, y),
-        (not_known, "multi_sigmoid_cross_entropy_loss_backward", x, labels, dy, dx),
+        (not_known, "multi_sigmoid_cross_entropy_loss_forward", x, labels, None, y),
+        (not_known, "multi_sigmoid_cross_entropy_loss_backward", x, labels, None, dy, dx),
     ]:
         with pytest.raises(ValueError, match=message):
             run(DEVICE, op, *arguments)
