@@ -52,8 +52,11 @@ __global__ void __launch_bounds__(kLossThreads)
                                     const float* __restrict__ label, uint64_t* fault,
                                     ContrastiveRule rule, LossDivisor divisor, LossOutput out) {
   double sum = 0;
+  // Unrolled, it would not fit into the registers.
+#pragma unroll 1
   DRML_GRID_LOOP(sample, pairs.samples) {
-    sum += rule.term(distance[sample], pairs.similar(label, sample, fault));
+    const bool similar = pairs.similar(label, sample, fault);
+    sum += rule.term(distance[sample], similar);
   }
   store_loss(sum, divisor, out);
 }

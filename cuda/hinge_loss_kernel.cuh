@@ -14,9 +14,10 @@ __global__ void __launch_bounds__(kLossThreads)
                               LossDivisor divisor, LossOutput out) {
   double sum = 0;
   DRML_GRID_LOOP(i, labelled.size()) {
-    const LineElement place = labelled.element(i);
-    const bool own = place.number == labelled.read_class(label, place.line, fault);
-    sum += hinge_term(hinge_margin(x[place.at], own), l2);
+    const LineElement element = labelled.element(i);
+    const bool own = element.number == labelled.read_class(label, element.line, fault);
+    const int64_t at = labelled.place(element);
+    sum += hinge_term(hinge_margin(x[at], own), l2);
   }
   store_loss(sum, divisor, out);
 }
@@ -28,9 +29,10 @@ __global__ void hinge_loss_backward_kernel(LabelledLines labelled, const float* 
                                            const float* __restrict__ dy, float* __restrict__ dx) {
   const float scale = *dy / static_cast<float>(divisor.get());
   DRML_GRID_LOOP(i, labelled.size()) {
-    const LineElement place = labelled.element(i);
-    const bool own = place.number == labelled.read_class(label, place.line, fault);
-    dx[place.at] = hinge_slope(hinge_margin(x[place.at], own), own, l2) * scale;
+    const LineElement element = labelled.element(i);
+    const bool own = element.number == labelled.read_class(label, element.line, fault);
+    const int64_t at = labelled.place(element);
+    dx[at] = hinge_slope(hinge_margin(x[at], own), own, l2) * scale;
   }
 }
 

@@ -16,11 +16,12 @@ __global__ void __launch_bounds__(kLossThreads)
                                  LossDivisor divisor, LossOutput out) {
   double sum = 0;
   DRML_GRID_LOOP(i, labelled.size()) {
-    const LineElement place = labelled.element(i);
-    const int64_t own = labelled.read_class(label, place.line, fault);
+    const LineElement element = labelled.element(i);
+    const int64_t own = labelled.read_class(label, element.line, fault);
+    const int64_t at = labelled.place(element);
     if (own < 0) continue;
-    const float weight = infogain[own * labelled.lines.length + place.number];
-    sum += weight * log_loss(prob[place.at], kLeastProbability);
+    const float weight = infogain[own * labelled.lines.length + element.number];
+    sum += weight * log_loss(prob[at], kLeastProbability);
   }
   store_loss(sum, divisor, out);
 }
@@ -32,14 +33,15 @@ __global__ void infogain_loss_backward_kernel(
     LossDivisor divisor, const float* __restrict__ dy, float* __restrict__ dx) {
   const float scale = *dy / static_cast<float>(divisor.get());
   DRML_GRID_LOOP(i, labelled.size()) {
-    const LineElement place = labelled.element(i);
-    const int64_t own = labelled.read_class(label, place.line, fault);
+    const LineElement element = labelled.element(i);
+    const int64_t own = labelled.read_class(label, element.line, fault);
+    const int64_t at = labelled.place(element);
     float gradient = 0;
     if (own >= 0) {
-      const float weight = infogain[own * labelled.lines.length + place.number];
-      gradient = (prob[place.at] * row_sums[own] - weight) * scale;
+      const float weight = infogain[own * labelled.lines.length + element.number];
+      gradient = (prob[at] * row_sums[own] - weight) * scale;
     }
-    dx[place.at] = gradient;
+    dx[at] = gradient;
   }
 }
 

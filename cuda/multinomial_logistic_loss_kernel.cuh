@@ -28,10 +28,11 @@ __global__ void multinomial_logistic_loss_backward_kernel(
     uint64_t* fault, LossDivisor divisor, const float* __restrict__ dy, float* __restrict__ dx) {
   const float scale = *dy / static_cast<float>(divisor.get());
   DRML_GRID_LOOP(i, labelled.size()) {
-    const LineElement place = labelled.element(i);
-    const bool own = place.number == labelled.read_class(label, place.line, fault);
-    const float p = prob[place.at];
-    dx[place.at] = own ? -scale / (p < kLeastProbability ? kLeastProbability : p) : 0.0f;
+    const LineElement element = labelled.element(i);
+    const bool own = element.number == labelled.read_class(label, element.line, fault);
+    const int64_t at = labelled.place(element);
+    const float p = prob[at];
+    dx[at] = own ? -scale / (p < kLeastProbability ? kLeastProbability : p) : 0.0f;
   }
 }
 

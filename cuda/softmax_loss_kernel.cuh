@@ -30,10 +30,11 @@ __global__ void softmax_loss_backward_kernel(LabelledLines labelled, const float
                                              float* __restrict__ dx) {
   const float scale = *dy / static_cast<float>(divisor.get());
   DRML_GRID_LOOP(i, labelled.size()) {
-    const LineElement place = labelled.element(i);
-    const int64_t own = labelled.read_class(label, place.line, fault);
-    const float hot = place.number == own ? 1.0f : 0.0f;
-    dx[place.at] = own < 0 ? 0.0f : (prob[place.at] - hot) * scale;
+    const LineElement element = labelled.element(i);
+    const int64_t own = labelled.read_class(label, element.line, fault);
+    const int64_t at = labelled.place(element);
+    const float hot = element.number == own ? 1.0f : 0.0f;
+    dx[at] = own < 0 ? 0.0f : (prob[at] - hot) * scale;
   }
 }
 

@@ -17,11 +17,11 @@ struct ContrastiveRule {
   bool legacy;
 
   // Half of it is the pair's loss.
-  DRML_HOST_DEVICE double term(float squared, bool similar) const {
+  DRML_HOST_DEVICE float term(float squared, bool similar) const {
     if (similar) return squared;
     const float missing = margin - (legacy ? squared : sqrtf(squared));
-    if (missing < 0) return 0;
-    return legacy ? missing : static_cast<double>(missing) * missing;
+    if (missing < 0) return 0.0f;
+    return legacy ? missing : missing * missing;
   }
 
   // The gradient of half the term with respect to a is this times a - b. As in Caffe a small number

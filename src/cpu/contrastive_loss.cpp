@@ -48,7 +48,7 @@ void cpu::contrastive_loss_forward(const Tensor& a, const Tensor& b, const Tenso
   }
   const ContrastiveRule rule{margin, legacy};
   const double loss = ordered_sum(pairs.samples(), [&](int64_t sample) {
-    return rule.term(squared[sample], labels.similar(sample));
+    return double{rule.term(squared[sample], labels.similar(sample))};
   });
   y.data()[0] = static_cast<float>(loss / 2 / pairs.batch_divisor());
 }
