@@ -17,7 +17,7 @@ import numpy.typing as npt
 from drml.data.text_list import read_lines
 from drml.errors import DataError
 from drml.faces.landmarks import COUNT
-from drml.locate import nearest
+from drml.nearest import nearest
 from drml.prepare.folds import Folds, read_folds
 
 FORMAT = 1

@@ -21,9 +21,10 @@ from drml.deploy import image_input
 from drml.errors import NetError, UsageError
 from drml.layer_node import LayerNode
 from drml.metrics import au_names
+from drml.nearest import nearest
 from drml.net import Net
 from drml.proto import caffe_pb2 as pb
-from drml.prototxt import nearest, read_net
+from drml.prototxt import read_net
 from drml.running_statistics import RunningStatistics
 
 BATCH = 8

@@ -18,7 +18,7 @@ from drml.data.labels import LabelCounts, check_convention, check_values
 from drml.data.samples import Sample, Shape, parse_label, parse_record
 from drml.data.text_list import read_lines
 from drml.errors import DataError
-from drml.locate import nearest
+from drml.nearest import nearest
 
 if TYPE_CHECKING:
     import lmdb

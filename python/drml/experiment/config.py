@@ -13,8 +13,8 @@ from typing import Any
 from drml.commands.options import file_problem
 from drml.errors import UsageError
 from drml.experiment.toml_table import Table, Toml
-from drml.locate import nearest
 from drml.lr_policy import POLICIES
+from drml.nearest import nearest
 from drml.networks import network
 from drml.solver_options import SOLVER_TYPES
 

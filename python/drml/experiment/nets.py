@@ -12,7 +12,7 @@ from drml.data.override import with_sources_in_file
 from drml.errors import DrmlError, NetError
 from drml.experiment.config import Network, Training
 from drml.filter import filter_net
-from drml.locate import nearest
+from drml.nearest import nearest
 from drml.proto import caffe_pb2 as pb
 from drml.prototxt import LayerSource, NetFile, read_net
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from drml.data.images import read_bytes
 from drml.errors import UsageError
-from drml.locate import nearest
+from drml.nearest import nearest
 
 Value = TypeVar("Value")
 

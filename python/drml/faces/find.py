@@ -16,7 +16,7 @@ import numpy as np
 from drml.data.images import Pixels
 from drml.errors import UsageError
 from drml.faces.landmarks import Points, to_49
-from drml.locate import nearest as nearest_name
+from drml.nearest import nearest as nearest_name
 
 AUTO = "auto"
 

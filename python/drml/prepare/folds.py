@@ -16,7 +16,7 @@ from typing import Any
 from drml.data.images import read_bytes
 from drml.data.keyed import permutation, stream_key
 from drml.errors import DataError
-from drml.locate import nearest
+from drml.nearest import nearest
 
 VALIDATION_SHARE = 0.2
 """Of a fold's other subjects, how many are held out to choose the iteration."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from drml.data.labels import ABSENT, UNKNOWN
 from drml.errors import DataError
-from drml.locate import nearest
+from drml.nearest import nearest
 from drml.prepare.clip import Clip, Dataset, Labels, Source, in_order
 from drml.prepare.options import DROP, NEGATIVE, Options
 
