@@ -167,15 +167,21 @@ def test_nets_that_cannot_serve_are_refused(tmp_path: Path) -> None:
 
 def test_the_nets_of_a_run_hold_the_options(tmp_path: Path) -> None:
     path = write_experiment(tmp_path)
-    path.write_text(path.read_text().replace("lr = 0.01", "lr = 0.01\nbalance = true"))
+    path.write_text(
+        path.read_text().replace("lr = 0.01", 'lr = 0.01\nbalance = true\nloss_weights = "rates"')
+    )
     experiment = Experiment(read_config(path), device="cpu", threads=1)
     job = next(iter(experiment._jobs.values()))
     job.write_files()
     layers = read_net(job.folder / "net.prototxt").message.layer
-    train, test = layers[:2]
+    train, test, loss = layers[0], layers[1], layers[-1]
     assert (train.data_param.balance, train.data_param.shuffle) == (True, False)
     assert train.data_param.keys == str(tmp_path / "data" / "folds" / "1" / "train.txt")
     assert (test.data_param.balance, test.data_param.batch_size) == (False, 5)
+    labels = experiment.train_set.labels[experiment.folds[0].train]
+    wanted = (labels < 0).sum(axis=0) / (labels > 0).sum(axis=0)
+    found = loss.multi_sigmoid_cross_entropy_loss_param.positive_weight
+    assert list(found) == pytest.approx(wanted.tolist())
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class Training:
         select: which figure of the validation subjects picks the iteration.
         scale: what pixels, the mean subtracted, are multiplied by; 0: as the net's file says.
         balance: balanced sampling of training frames (drml.data.balanced).
+        loss_weights: `none`, or `rates`: positive labels of an AU count as often as there are
+            negatives for each positive among the training frames.
     """
 
     iterations: int = 20000
@@ -62,6 +64,7 @@ class Training:
     select: str = "roc_auc"
     scale: float = 0.0
     balance: bool = False
+    loss_weights: str = "none"
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,7 @@ def _training(table: Table, base: Training, more: tuple[str, ...]) -> Training:
         "iter_size": {"at_least": 1},
         "interval": {"at_least": 1},
         "scale": {"at_least": 0},
+        "loss_weights": {"choices": ("none", "rates")},
         "select": {"choices": SELECTIONS},
     }
     values: dict[str, Any] = {}

@@ -90,6 +90,7 @@ class Blueprint:
         train: Path,
         test: Path,
         mean: Path,
+        positive_weights: Sequence[float] = (),
     ) -> NetFile:
         """The net that reads a prepared folder.
 
@@ -97,6 +98,7 @@ class Blueprint:
             faces: the folder's LMDB.
             train, test: lists of keys for the phases.
             mean: the mean image, of the size to which faces are resized.
+            positive_weights: of the loss, per AU; none: 1.
 
         Raises:
             DrmlError: the net has not one data layer in each phase.
@@ -113,6 +115,11 @@ class Blueprint:
             except DrmlError as error:
                 raise NetError(f"{self.network.net}: {error}") from error
             file = _with_keys(file, faces, keys, phase == pb.TRAIN, training.balance)
+        if positive_weights:
+            for layer in file.message.layer:
+                if layer.type == _LOSS:
+                    param = layer.multi_sigmoid_cross_entropy_loss_param
+                    param.positive_weight[:] = positive_weights
         return file
 
     def deploy(self, size: int) -> NetFile:

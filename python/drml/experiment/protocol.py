@@ -99,6 +99,8 @@ def _training(network: Network) -> str:
         text += f"; gradients clipped to a norm of {training.clip_gradients:g}"
     if training.balance:
         text += "; balanced sampling of training frames"
+    if training.loss_weights == "rates":
+        text += "; positive labels weighted by the negatives for each positive of the AU"
     return text + "."
 
 

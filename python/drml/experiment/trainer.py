@@ -164,6 +164,7 @@ class Job:
             self.fold.keys("train").resolve(),
             tested.resolve(),
             mean,
+            self._positive_weights(),
         )
         _write_net(folder / NET_NAME, file)
         _write_net(folder / DEPLOY_NAME, self.blueprint.deploy(self._data.size))
@@ -186,6 +187,14 @@ class Job:
         # Resizing is linear: the mean of resized faces, but for their rounding to whole numbers.
         resized = cv2.resize(mean.transpose(1, 2, 0), (size[1], size[0]))
         return resized.reshape(*size, -1).transpose(2, 0, 1).astype(np.float32)
+
+    def _positive_weights(self) -> list[float]:
+        """What positive labels count in the loss, per AU; none where all count alike."""
+        if self.network.training.loss_weights == "none":
+            return []
+        labels = self._data.labels[self.fold.train]
+        positives, negatives = (labels > 0).sum(axis=0), (labels < 0).sum(axis=0)
+        return [float(n / p) if p and n else 1.0 for p, n in zip(positives, negatives, strict=True)]
 
     def train(self, part: Part) -> Trained:
         """Trains, from the last snapshot where there is one; returns what the run has left.
