@@ -16,7 +16,8 @@ import numpy as np
 from openau_faces import add_options, check, landmark_files
 
 from drml.faces.landmarks import OF_68, eye_centers
-from drml.faces.register import FRAME, MEAN_FACE, Matrix, similarity, transform
+from drml.faces.names import FRAME
+from drml.faces.register import MEAN_FACE, Matrix, similarity, transform
 
 _EYE_CENTERS = np.array([(62.0, 72.0), (138.0, 72.0)])
 # fmt: off

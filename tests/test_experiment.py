@@ -173,9 +173,11 @@ def test_ctrl_c_ends_with_130_and_a_rerun_goes_on(
     assert "Tiny fold 1: iteration 4 " not in err
     assert "Tiny fold 1: iteration 12 " in err
     assert out.splitlines()[0].split()[:2] == ["method", "F1"]
-    assert (
-        out.splitlines()[-1] == f"wrote {tmp_path / 'small'}: results.json, scores.csv, predictions"
-    )
+    folder = tmp_path / "small"
+    assert out.splitlines()[-2:] == [
+        f"wrote {folder}: results.json, scores.csv, predictions",
+        f"wrote {folder / 'report.html'}",
+    ]
 
 
 def test_across_data_sets(tmp_path: Path) -> None:

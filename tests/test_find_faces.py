@@ -19,6 +19,7 @@ from drml.errors import DataError, UsageError
 from drml.faces import dlib_finder, find, mediapipe_finder
 from drml.faces.find import Face, Finder, NotInstalledError, distinct, nearest, open_finder
 from drml.faces.landmarks import EYE_CORNERS, eye_centers, to_49
+from drml.faces.names import FINDER_NAMES
 from drml.faces.register import MEAN_FACE, align
 
 Array = npt.NDArray[Any]
@@ -50,6 +51,10 @@ def corner_error(face: Face, given: Array) -> float:
     corners = list(EYE_CORNERS)
     distances = np.linalg.norm(face.points49[corners] - given[corners], axis=1)
     return float(distances.mean()) / apart(given)
+
+
+def test_the_command_line_names_every_finder() -> None:
+    assert tuple(find.FINDERS) == FINDER_NAMES
 
 
 def test_the_face_of_a_photograph(finder: Finder, photo: Pixels) -> None:

@@ -24,7 +24,8 @@ from drml.faces.landmarks import (
     mesh_to_68,
     to_49,
 )
-from drml.faces.register import FITS, FRAME, MEAN_FACE, align, similarity, transform, warp
+from drml.faces.names import FIT_NAMES, FRAME
+from drml.faces.register import FITS, MEAN_FACE, align, similarity, transform, warp
 
 Array = npt.NDArray[Any]
 
@@ -389,6 +390,7 @@ def test_fit_of_nose_and_eyes_is_not_moved_by_the_mouth() -> None:
     np.testing.assert_allclose(part, points, atol=1e-3)
     assert np.abs(whole - points).max() > 1
     assert len(FITS["nose-eyes"]) == 21
+    assert tuple(FITS) == FIT_NAMES
 
 
 @pytest.mark.parametrize(

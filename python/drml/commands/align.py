@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from drml.commands.convert import quality
 from drml.commands.options import positive_int
 from drml.errors import DataError, UsageError
+from drml.faces.names import FINDER_NAMES, FIT_NAMES, FRAME
 
 if TYPE_CHECKING:
     from drml.faces.record import Record, Skip
@@ -35,8 +36,6 @@ def _size(text: str) -> int:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
-    from drml.faces.register import FITS, FRAME
-
     parser = subparsers.add_parser(
         "align",
         help="find faces in pictures and videos and register them",
@@ -72,7 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--fit",
-        choices=sorted(FITS),
+        choices=FIT_NAMES,
         default="all",
         help="the landmarks to fit: all 49 as in the paper, or those of nose and eyes, which brows "
         "and mouth do not move (default: %(default)s)",
@@ -93,12 +92,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def add_finder(parser: argparse._ActionsContainer) -> None:
     """Adds --finder NAME."""
-    from drml.faces.find import FINDERS
-
     parser.add_argument(
         "--finder",
         metavar="NAME",
-        help=f"what finds faces: {' or '.join(FINDERS)} (default: the first that is installed)",
+        help=f"what finds faces: {' or '.join(FINDER_NAMES)} (default: the first that is "
+        "installed)",
     )
 
 

@@ -245,7 +245,7 @@ def make_options(args: argparse.Namespace) -> Options:
     Raises:
         UsageError: an option has no use for the data set.
     """
-    from drml.faces.register import FRAME
+    from drml.faces.names import FRAME
     from drml.prepare import options as o
     from drml.prepare.points import default_folder
 

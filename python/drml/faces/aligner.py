@@ -13,8 +13,9 @@ from drml.errors import DataError
 from drml.faces.find import Finder, nearest
 from drml.faces.landmarks import Points
 from drml.faces.lookup import Lookup
+from drml.faces.names import FRAME
 from drml.faces.record import Record, Row, Skip
-from drml.faces.register import FRAME, align
+from drml.faces.register import align
 from drml.faces.sources import Source
 from drml.faces.video import Video
 from drml.weights import atomic_write

@@ -14,11 +14,9 @@ import numpy.typing as npt
 from drml.data.images import Pixels
 from drml.errors import DataError
 from drml.faces.landmarks import EYES, NOSE, Points
+from drml.faces.names import FRAME
 
 Matrix = npt.NDArray[np.float64]
-
-FRAME = 200
-"""Side of the square picture that MEAN_FACE lies in, in pixels."""
 
 # fmt: off
 MEAN_FACE: Matrix = np.array([

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from drml.faces.register import FRAME
+from drml.faces.names import FRAME
 from drml.prepare.folds import VALIDATION_SHARE
 
 PAPER_AUS = ("1", "2", "4", "6", "7", "10", "12", "14", "15", "17", "23", "24")
