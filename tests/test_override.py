@@ -8,6 +8,7 @@ import pytest
 from data_testing import our_record, write_list, write_lmdb
 from google.protobuf import text_format
 
+from drml.data.options import wanted_mean
 from drml.data.override import with_sources, with_sources_in_file
 from drml.errors import DataError, UsageError
 from drml.proto import caffe_pb2 as pb
@@ -191,3 +192,20 @@ def test_net_file_keeps_its_lines(data: Path) -> None:
     )
     assert result.layers[0].where() == file.layers[0].where() == "net.prototxt:2"
     assert file.message.layer[0].type == "MultilabelImageData"
+
+
+@pytest.mark.parametrize(
+    ("param", "size"),
+    [
+        ('type: "Data" data_param { source: "x" }', None),
+        ('type: "Data" data_param { new_height: 20 new_width: 30 }', (20, 30)),
+        ('type: "MultilabelImageData" image_data_param { new_height: 2 new_width: 3 }', (2, 3)),
+    ],
+)
+def test_mean_that_a_net_wants(param: str, size: tuple[int, int] | None) -> None:
+    text = f'layer {{ name: "d" top: "d" {param} transform_param {{ mean_file: "m" }} }}'
+    wish = wanted_mean(parse_net(text, "net.prototxt"))
+    assert wish is not None
+    assert wish.size == size
+    without = text.replace('mean_file: "m"', "mean_value: 1")
+    assert wanted_mean(parse_net(without, "net.prototxt")) is None
