@@ -2,9 +2,10 @@
 
     python tests/fuzz_files.py --count 20000
 
-Every file has to be read, or refused by a DrmlError of one line, within 5 seconds and 1 GB beyond
-what the process had before. Nets that are small enough also run forward and backward. The first
-file that does anything else is kept, and ends the program with status 1.
+Every file has to be read, or refused by a DrmlError of one line, within 5 seconds of CPU time (a
+minute on the clock, for the machine may be busy) and 1 GB beyond what the process had before. Nets
+that are small enough also run forward and backward. The first file that does anything else is kept,
+and ends the program.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import faulthandler
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import traceback
@@ -30,6 +32,7 @@ from drml.prototxt import read_net
 from drml.weights import write_layers
 
 SECONDS = 5
+ON_THE_CLOCK = 60
 BYTES = 1 << 30
 SMALL = 1 << 20  # numbers in blobs and parameters of a net that is run
 
@@ -77,6 +80,72 @@ layer { name: "prob" type: "Softmax" bottom: "flat" top: "prob" }
 """,
     "long": INPUT.replace("dim: 3", "dim: 4").replace('"data"', '"conv1"')
     + long_region("conv1", "region2", 4, (3, 2), (4, 5)),
+    "maps": INPUT
+    + """layer { name: "up" type: "Deconvolution" bottom: "data" top: "up"
+  convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad: 1 group: 1 } }
+layer { name: "prelu" type: "PReLU" bottom: "up" top: "up" prelu_param { channel_shared: false } }
+layer { name: "crop" type: "Crop" bottom: "up" bottom: "data" top: "crop"
+  crop_param { axis: 2 offset: 1 offset: 2 } }
+layer { name: "mvn" type: "MVN" bottom: "crop" top: "mvn"
+  mvn_param { normalize_variance: true across_channels: false eps: 1e-5 } }
+layer { name: "bias" type: "Bias" bottom: "mvn" top: "bias" bias_param { axis: 1 num_axes: 1 } }
+layer { name: "norm" type: "Batch" bottom: "bias" top: "norm" batch_param { eps: 1e-3 } }
+layer { name: "pool" type: "Pooling" bottom: "norm" top: "pool" top: "places"
+  pooling_param { kernel_h: 3 kernel_w: 2 stride: 2 round_mode: FLOOR } }
+layer { name: "quiet" type: "Silence" bottom: "places" }
+layer { name: "spp" type: "SPP" bottom: "pool" top: "spp"
+  spp_param { pyramid_height: 2 pool: MAX } }
+layer { name: "max" type: "ArgMax" bottom: "spp" top: "max" argmax_param { top_k: 2 axis: 1 } }
+""",
+    "rows": """layer { name: "data" type: "Input" top: "data" top: "word" top: "row" input_param {
+  shape { dim: 4 dim: 6 } shape { dim: 4 dim: 2 } shape { dim: 3 } } }
+layer { name: "embed" type: "Embed" bottom: "word" top: "embed"
+  embed_param { input_dim: 5 num_output: 3 bias_term: true } }
+layer { name: "shape" type: "Reshape" bottom: "embed" top: "shape"
+  reshape_param { shape { dim: 0 dim: -1 } axis: 0 num_axes: -1 } }
+layer { name: "tile" type: "Tile" bottom: "shape" top: "tile" tile_param { axis: 1 tiles: 2 } }
+layer { name: "index" type: "BatchReindex" bottom: "tile" bottom: "row" top: "index" }
+layer { name: "sum" type: "Reduction" bottom: "index" top: "sum"
+  reduction_param { operation: SUMSQ axis: 1 coeff: 0.5 } }
+layer { name: "filter" type: "Filter" bottom: "index" bottom: "sum" top: "filter" }
+layer { name: "top" type: "Eltwise" bottom: "data" bottom: "shape" top: "top"
+  eltwise_param { operation: MAX } }
+""",
+    "neurons": """layer { name: "a" type: "DummyData" top: "a" dummy_data_param {
+  num: 2 channels: 3 height: 2 width: 2 data_filler { type: "uniform" min: 0.1 max: 2 } } }
+layer { name: "b" type: "TanH" bottom: "a" top: "b" }
+layer { name: "c" type: "ELU" bottom: "b" top: "c" elu_param { alpha: 0.5 } }
+layer { name: "d" type: "AbsVal" bottom: "c" top: "d" }
+layer { name: "e" type: "Power" bottom: "d" top: "e" power_param { power: 2 scale: 3 shift: 1 } }
+layer { name: "f" type: "Log" bottom: "e" top: "f" log_param { base: 2 scale: 1 shift: 0.5 } }
+layer { name: "g" type: "Exp" bottom: "f" top: "g" exp_param { base: -1 scale: 0.5 shift: 0 } }
+layer { name: "h" type: "BNLL" bottom: "g" top: "h" }
+layer { name: "i" type: "Threshold" bottom: "h" top: "i" threshold_param { threshold: 1 } }
+layer { name: "j" type: "Split" bottom: "h" top: "k" top: "l" }
+layer { name: "m" type: "Eltwise" bottom: "k" bottom: "l" top: "m"
+  eltwise_param { operation: PROD } }
+layer { name: "o" type: "SigmoidCrossEntropyLoss" bottom: "m" bottom: "i" top: "o"
+  loss_param { normalization: FULL } loss_weight: 0.5 }
+layer { name: "q" type: "Reduction" bottom: "i" top: "q"
+  reduction_param { axis: 1 coeff: 0.5 } }
+layer { name: "r" type: "Flatten" bottom: "m" top: "r" }
+layer { name: "n" type: "SoftmaxWithLoss" bottom: "r" bottom: "q" top: "n"
+  softmax_param { axis: -1 } loss_param { ignore_label: 1 normalization: VALID } }
+layer { name: "p" type: "Accuracy" bottom: "r" bottom: "q" top: "p" accuracy_param { top_k: 2 } }
+""",
+    "v0": """name: "v0" input: "data" input_dim: 2 input_dim: 3 input_dim: 12 input_dim: 10
+layers { layer { name: "pad" type: "padding" pad: 1 } bottom: "data" top: "pad" }
+layers { layer { name: "conv" type: "conv" num_output: 4 kernelsize: 3 stride: 2 biasterm: true
+  weight_filler { type: "gaussian" std: 0.1 } blobs_lr: 1 blobs_lr: 2 weight_decay: 1
+  weight_decay: 0 } bottom: "pad" top: "conv" }
+layers { layer { name: "relu" type: "relu" } bottom: "conv" top: "conv" }
+layers { layer { name: "pool" type: "pool" pool: AVE kernelsize: 2 stride: 2 } bottom: "conv"
+  top: "pool" }
+layers { layer { name: "lrn" type: "lrn" local_size: 3 alpha: 0.1 beta: 0.75 } bottom: "pool"
+  top: "lrn" }
+layers { layer { name: "ip" type: "innerproduct" num_output: 3 } bottom: "lrn" top: "ip" }
+layers { layer { name: "prob" type: "softmax" } bottom: "ip" top: "prob" }
+""",
     "v1": """name: "v1" input: "data" input_dim: 2 input_dim: 3 input_dim: 12 input_dim: 10
 layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" blobs_lr: 1 blobs_lr: 2
   weight_decay: 1 weight_decay: 0 convolution_param { num_output: 4 kernel_size: 3 } }
@@ -202,6 +271,8 @@ def run(count: int, seed: int, kept: Path) -> Counter[str]:
         net.forward()
         weights = _write_weights(folder, net)
         _limit_memory()
+        # Tells where the program is, and ends it, even within a kernel.
+        faulthandler.register(signal.SIGPROF, chain=True)
         for index in range(count):
             random = np.random.default_rng([seed, index])
             binary = index % 4 == 3
@@ -214,7 +285,8 @@ def run(count: int, seed: int, kept: Path) -> Counter[str]:
                 content = mutate(source.encode(), random, False)
             path.write_bytes(content)
             kept.write_bytes(content)
-            faulthandler.dump_traceback_later(SECONDS, exit=True)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            faulthandler.dump_traceback_later(ON_THE_CLOCK, exit=True)
             try:
                 if binary:
                     try_weights(path, net)
@@ -226,6 +298,7 @@ def run(count: int, seed: int, kept: Path) -> Counter[str]:
                     raise AssertionError(f"more than one line: {error}") from error
                 outcomes["refused"] += 1
             finally:
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 faulthandler.cancel_dump_traceback_later()
     kept.unlink(missing_ok=True)
     return outcomes

@@ -51,6 +51,37 @@ def test_a_failure_is_found_and_kept(
     assert kept.read_bytes()
 
 
+HANG = """
+import fuzz_files
+fuzz_files.SECONDS, fuzz_files.ON_THE_CLOCK = 0.5, {clock}
+fuzz_files.try_net = lambda *given: {what}
+fuzz_files.main()
+"""
+
+
+@pytest.mark.cpu_only
+@pytest.mark.parametrize(
+    ("what", "clock", "wanted"),
+    [
+        ("max(iter(int, 1))", 600, "Current thread"),
+        ("__import__('time').sleep(600)", 0.5, "Timeout"),
+    ],
+)
+def test_a_hang_ends_the_program(tmp_path: Path, what: str, clock: float, wanted: str) -> None:
+    kept = tmp_path / "kept"
+    done = subprocess.run(
+        [sys.executable, "-c", HANG.format(what=what, clock=clock), "--keep", str(kept)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert wanted in done.stderr
+    assert kept.read_bytes()
+
+
 def test_an_error_of_two_lines_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
