@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from drml.data.lmdb_source import LmdbSource
 from drml.demo import muscles
 from drml.demo.faces import draw, make_person, sitter
-from drml.demo.landmarks import EYES, FRAME, PARTED, REST, eye_centers, index, similarity, transform
+from drml.demo.landmarks import EYES, PARTED, REST, eye_centers, index
 from drml.demo.make_data import (
     LOADINGS,
     PER_PERSON,
@@ -30,6 +30,8 @@ from drml.demo.report import write_report
 from drml.demo.texture import EDGE, canvas, photograph, textures
 from drml.demo.warp import ThinPlate, dense_map, least_area, unfolded
 from drml.errors import DataError, DrmlError, NetError, UsageError
+from drml.faces.names import FRAME
+from drml.faces.register import similarity, transform
 from drml.run import main
 
 Labels = NDArray[np.int64]

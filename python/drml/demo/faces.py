@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 from drml.demo import muscles, wrinkles
 from drml.demo.landmarks import (
     EYES,
-    FRAME,
     PARTED,
     REST,
     Points,
     eye_centers,
     index,
-    similarity,
-    transform,
 )
 from drml.demo.texture import EDGE, MARGIN, SCALE, Image, line, sample, textures
 from drml.demo.warp import Array, dense_map, unfolded
+from drml.faces.names import FRAME
+from drml.faces.register import similarity, transform
 
 # What the darkest skin takes away from the photograph's blue, green and red.
 DARKEST_SKIN = np.array([0.64, 0.57, 0.45])

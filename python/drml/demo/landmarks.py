@@ -14,9 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from drml.faces.register import similarity, transform
+
 Points = NDArray[np.float64]
 
-FRAME = 200
 PHILTRUM = 0.52
 EYES = np.array([[62.0, 72.0], [138.0, 72.0]])
 
@@ -57,19 +58,6 @@ PHOTO_EXTRA: Points = np.array([
     (194.5, 95.2), (202.0, 94.4), (209.7, 96.0), (239.7, 98.2), (247.0, 97.0), (254.8, 98.6),
 ])
 # fmt: on
-
-
-def similarity(source: Points, target: Points) -> NDArray[np.float64]:
-    """The 2 x 3 matrix of the rotation, scale and shift that takes two points to two points."""
-    a, b = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
-    turn = (b[1] - b[0]) / (a[1] - a[0])
-    shift = b[0] - turn * a[0]
-    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-
-
-def transform(matrix: NDArray[np.float64], points: Points) -> Points:
-    """A 2 x 3 affine matrix applied to points (n, 2)."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def eye_centers(points: Points) -> Points:

@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drml.demo.landmarks import FRAME, PARTED, REST, SMILE, TO_FRAME, Points, transform
+from drml.demo.landmarks import PARTED, REST, SMILE, TO_FRAME, Points
 from drml.demo.warp import Array, ThinPlate, dense_map
 from drml.errors import DrmlError
+from drml.faces.names import FRAME
+from drml.faces.register import transform
 
 Image = NDArray[np.uint8]
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drml.demo.landmarks import FRAME
 from drml.demo.muscles import AUS
 from drml.demo.texture import MARGIN, SCALE, line, textures
 from drml.demo.warp import Array
+from drml.faces.names import FRAME
 
 # Lines that a muscle draws on the left half of the face at rest, mirrored to the right one:
 # (points, width, blur, logarithm of the change in brightness).
