@@ -17,7 +17,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,24 @@ from drml.faces.landmarks import COUNT, COUNTS, KNOWN, Points, to_49
 SUFFIXES = (".npy", ".csv", ".txt", ".pts", ".mat")
 _NAMES = ("picture", "image", "file", "filename", "name")
 _SEPARATOR = re.compile(r"[,;\s]\s*")
+
+
+def find_landmarks(folder: Path, stems: Iterable[str], *, folders: bool) -> Path | None:
+    """What holds landmarks in a folder: the first of the stems that is a file but for its ending.
+
+    Args:
+        folder: to look in.
+        stems: paths in it, without ending.
+        folders: whether a folder of that name, with a file per frame, will do as well.
+    """
+    for stem in stems:
+        for suffix in SUFFIXES:
+            file = folder / f"{stem}{suffix}"
+            if file.is_file():
+                return file
+        if folders and (folder / stem).is_dir():
+            return folder / stem
+    return None
 
 
 @dataclass(frozen=True)

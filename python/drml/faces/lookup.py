@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from drml.errors import DataError
-from drml.faces.given import SUFFIXES, Given, read_landmarks
+from drml.faces.given import Given, find_landmarks, read_landmarks
 from drml.faces.landmarks import Points
 from drml.faces.sources import Source
 
@@ -83,11 +83,5 @@ class Lookup:
         """What holds a source's landmarks: of its path below the folder, or of its name alone."""
         if self._folder is None:
             return None
-        for name in (source.name, source.path.stem):
-            for suffix in SUFFIXES:
-                file = self._folder / f"{name}{suffix}"
-                if file.is_file():
-                    return file
-            if (self._folder / name).is_dir() and source.is_video:
-                return self._folder / name
-        return None
+        names = (source.name, source.path.stem)
+        return find_landmarks(self._folder, names, folders=source.is_video)

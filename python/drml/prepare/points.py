@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from drml.errors import DataError
-from drml.faces.given import SUFFIXES, landmark_files, read_landmarks
+from drml.faces.given import SUFFIXES, find_landmarks, landmark_files, read_landmarks
 from drml.faces.landmarks import Points
 from drml.prepare.options import GIVEN, Options
 
@@ -67,15 +67,13 @@ def _given(options: Options, stems: Iterable[str], what: str, *, folders: bool) 
         return None
     assert options.points is not None
     tried = list(stems)
-    for stem in tried:
-        for suffix in SUFFIXES:
-            path = options.points / f"{stem}{suffix}"
-            if path.is_file():
-                return str(path)
-        if folders and (options.points / stem).is_dir():
-            return str(options.points / stem)
-    endings = ", ".join(SUFFIXES)
-    raise DataError(f"{options.points}: no landmarks of {what}; there is no {tried[0]} ({endings})")
+    path = find_landmarks(options.points, tried, folders=folders)
+    if path is None:
+        endings = ", ".join(SUFFIXES)
+        raise DataError(
+            f"{options.points}: no landmarks of {what}; there is no {tried[0]} ({endings})"
+        )
+    return str(path)
 
 
 def _count(path: str) -> int:
