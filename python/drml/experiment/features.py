@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from drml import extract
 from drml.data.images import Channels
 from drml.data.lmdb_source import LmdbSource
 from drml.data.prefetch import Prefetcher
 from drml.errors import DataError, NetError
 from drml.experiment import cache
 from drml.experiment.folds import Rows
-from drml.experiment.progress import Part
+from drml.experiment.progress import Part, Said
 from drml.experiment.trainer import Job, Trained
 from drml.net import Net
 from drml.prepared import Prepared
@@ -28,7 +29,6 @@ Floats = npt.NDArray[np.float32]
 
 SIFT_SIZE = 128
 _WINDOW_OF_SIZE = 6  # OpenCV's descriptor covers 6 times KeyPoint.size
-_SAID_EVERY = 15.0
 
 
 @dataclass(frozen=True)
@@ -126,19 +126,16 @@ def _run_network(
 def _forward(net: Net, features: str, logits: str, count: int, part: Part) -> cache.Arrays:
     blobs: dict[str, list[Floats]] = {features: [], logits: []}
     spent: list[float] = []
-    done, said, said_at = 0, 0, time.monotonic()
+    done, said = 0, Said(part, count, "features")
+    batches = iter(extract.Features(net, list(blobs), count))
     while done < count:
         began = time.perf_counter()
-        net.forward()
-        batch = net.blobs[logits].shape[0]
-        spent.append((time.perf_counter() - began) / batch)
-        taken = min(batch, count - done)
-        for name, batches in blobs.items():
-            batches.append(net.blobs[name].read_data()[:taken].reshape(taken, -1).copy())
-        done += taken
-        if done == count or time.monotonic() - said_at > _SAID_EVERY:
-            part.advance((done - said) / count, f"features of {done} of {count} frames")
-            said, said_at = done, time.monotonic()
+        batch = next(batches)
+        spent.append((time.perf_counter() - began) / net.blobs[logits].shape[0])
+        for rows, array in zip(blobs.values(), batch.arrays, strict=True):
+            rows.append(array.reshape(len(array), -1).copy())
+        done += len(batch.names)
+        said.reached(done)
     values = np.concatenate(blobs[features])
     if not np.isfinite(values).all():
         raise NetError(f"{net.path}: blob '{features}' holds a nan or an infinite number")
@@ -210,14 +207,11 @@ def _describe_all(
     prefetcher = Prefetcher(
         describe_row, threads=threads, depth=8 * threads, count=len(rows), name="sift"
     )
-    said, said_at = 0, time.monotonic()
+    said = Said(part, len(rows), "SIFT")
     try:
         for index in range(len(rows)):
             values[index] = prefetcher.get(index)
-            if index + 1 == len(rows) or time.monotonic() - said_at > _SAID_EVERY:
-                share = (index + 1 - said) / len(rows)
-                part.advance(share, f"SIFT of {index + 1} of {len(rows)} frames")
-                said, said_at = index + 1, time.monotonic()
+            said.reached(index + 1)
     finally:
         prefetcher.close()
         source.close()

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 
+_SAID_EVERY = 15.0  # seconds
+
 
 class Progress:
     """Counts work, in units of which only ratios matter, and says a line now and then.
@@ -67,6 +69,30 @@ class Part:
         """Counts what was not counted yet: it had been done before."""
         self._progress.skip((1 - self._share) * self._work)
         self._share = 1.0
+
+
+class Said:
+    """Tells a part how many of its frames are done, every 15 seconds and at the end.
+
+    Args:
+        part: is told.
+        count: of the frames.
+        what: is made of them, for the line.
+    """
+
+    def __init__(self, part: Part, count: int, what: str) -> None:
+        self._part = part
+        self._count = count
+        self._what = what
+        self._done, self._at = 0, time.monotonic()
+
+    def reached(self, done: int) -> None:
+        """So many of the frames are done by now."""
+        now = time.monotonic()
+        if done == self._count or now - self._at > _SAID_EVERY:
+            share = (done - self._done) / self._count
+            self._part.advance(share, f"{self._what} of {done} of {self._count} frames")
+            self._done, self._at = done, now
 
 
 def duration(seconds: float) -> str:
