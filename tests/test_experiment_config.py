@@ -74,6 +74,9 @@ MISTAKES = {
         ":3: 'batch_size' of [training] must be a whole number, not True"
     ),
     'data = "data"\n[training]\nlr = 0': ":3: 'lr' of [training] must be more than 0, not 0",
+    'data = "data"\n[training]\nmoving_average_fraction = 2': (
+        ":3: 'moving_average_fraction' must be 1 or less, not 2"
+    ),
     'data = "data"\n[training]\nlr = inf': (
         ":3: 'lr' of [training] must be a finite number, not inf"
     ),

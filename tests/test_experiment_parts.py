@@ -147,6 +147,32 @@ def test_the_papers_networks_give_their_last_hidden_layer(
         assert net.inputs == ["data"]
 
 
+def test_where_weights_start_and_how_statistics_fade_are_options() -> None:
+    training = Training(fillers="data", moving_average_fraction=0.9)
+    shape = Network("drml", "DRML", network("drml.prototxt"), None, training)
+    layers = {layer.name: layer for layer in Blueprint(shape, 12).file.message.layer}
+    region = layers["region2"].region_param
+    assert region.moving_average_fraction == pytest.approx(0.9)
+    learned = [
+        region,
+        *(layers[name].convolution_param for name in ("conv1", "conv4", "conv5", "conv6", "conv7")),
+        *(layers[name].inner_product_param for name in ("fc8", "fc9")),
+    ]
+    assert {param.weight_filler.type for param in learned} == {"msra"}
+    assert {(param.bias_filler.type, param.bias_filler.value) for param in learned} == {
+        ("constant", 0.0)
+    }
+    as_written = Network("drml", "DRML", network("drml.prototxt"), None, Training())
+    assert "msra" not in Blueprint(as_written, 12).text()
+
+
+def test_local_layers_start_by_the_inputs_of_one_location() -> None:
+    shape = Network("lcn", "LCN", network("lcn.prototxt"), None, Training(fillers="data"))
+    with Net(Blueprint(shape, 12).deploy(200), phase=pb.TEST, seed=1) as net:
+        weights = net.params["conv7"][0].data
+        assert weights.std() == pytest.approx(np.sqrt(2 / (16 * 5 * 5)), rel=0.01)
+
+
 def test_nets_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.prototxt"
 

@@ -38,6 +38,9 @@ class Training:
         interval: iterations from one snapshot, scored on the validation subjects, to the next.
         select: which figure of the validation subjects picks the iteration.
         scale: what pixels, the mean subtracted, are multiplied by; 0: as the net's file says.
+        fillers: where weights start: `net`, as the net's file says, or `data`, fitted to the faces
+            so that every unit has mean 0 and deviation 1 (drml.experiment.data_start).
+        moving_average_fraction: of layers that keep running statistics; 0: as the net's file says.
         balance: balanced sampling of training frames (drml.data.balanced).
         loss_weights: `none`, or `rates`: positive labels of an AU count as often as there are
             negatives for each positive among the training frames.
@@ -63,6 +66,8 @@ class Training:
     interval: int = 500
     select: str = "roc_auc"
     scale: float = 0.0
+    fillers: str = "net"
+    moving_average_fraction: float = 0.0
     balance: bool = False
     loss_weights: str = "none"
 
@@ -260,6 +265,8 @@ def _training(table: Table, base: Training, more: tuple[str, ...]) -> Training:
         "iter_size": {"at_least": 1},
         "interval": {"at_least": 1},
         "scale": {"at_least": 0},
+        "fillers": {"choices": ("net", "data")},
+        "moving_average_fraction": {"at_least": 0},
         "loss_weights": {"choices": ("none", "rates")},
         "select": {"choices": SELECTIONS},
     }
@@ -270,6 +277,12 @@ def _training(table: Table, base: Training, more: tuple[str, ...]) -> Training:
             values[name] = table.get_list(name, default, int, at_least=1)
         else:
             values[name] = table.get(name, default, type(default), **limits.get(name, {}))
+    fraction = values["moving_average_fraction"]
+    if fraction > 1:
+        table.fail(
+            "moving_average_fraction",
+            f"'moving_average_fraction' must be 1 or less, not {fraction:g}",
+        )
     return Training(**values)
 
 

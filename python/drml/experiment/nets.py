@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 
@@ -19,6 +20,8 @@ from drml.prototxt import LayerSource, NetFile, read_net
 _LOSS = "MultiSigmoidCrossEntropyLoss"
 _DATA = ("Data", "ImageData", "MultilabelImageData")
 _OUTPUTS = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param"}
+_RUNNING = {"Region": "region_param", "Batch": "batch_param", "BatchNorm": "batch_norm_param"}
+_LEARNED = {**_OUTPUTS, "Region": "region_param", "LocallyConnected": "convolution_param"}
 
 
 class Blueprint:
@@ -64,7 +67,7 @@ class Blueprint:
             raise NetError(
                 f"{network.net}: no blob is named '{self.features}'{nearest(self.features, tops)}"
             )
-        self.file = _edited(file, {output.name: output.type}, aus, network.training.scale)
+        self.file = _edited(file, {output.name: output.type}, aus, network.training)
         images = next((layer for layer in test if layer.type in _DATA), None)
         if images is None:
             raise NetError(f"{network.net}: has no layer in phase TEST that reads images")
@@ -210,20 +213,30 @@ def _rename_bottoms(layers: Sequence[LayerSource], old: str, new: str) -> None:
                     names[index] = new
 
 
-def _edited(file: NetFile, outputs: dict[str, str], count: int, scale: float) -> NetFile:
-    """The net in which layers of some names have `count` outputs, and images a scale unless 0."""
+def _edited(file: NetFile, outputs: dict[str, str], count: int, training: Training) -> NetFile:
+    """The net in which layers of some names have `count` outputs, changed as `training` says."""
     layers = []
     for source in file.layers:
-        if source.param.type in _DATA and scale:
-            param = _copy(source.param)
-            param.transform_param.scale = scale
-            source = source.replaced(param)
-        if source.param.name in outputs:
-            param = _copy(source.param)
+        param = _copy(source.param)
+        if param.type in _DATA and training.scale:
+            param.transform_param.scale = training.scale
+        if param.type in _RUNNING and training.moving_average_fraction:
+            statistics = getattr(param, _RUNNING[param.type])
+            statistics.moving_average_fraction = training.moving_average_fraction
+        if param.name in outputs:
             getattr(param, _OUTPUTS[outputs[param.name]]).num_output = count
-            source = source.replaced(param)
-        layers.append(source)
+        elif param.type in _LEARNED and training.fillers != "net":
+            _start_by_msra(getattr(param, _LEARNED[param.type]))
+        layers.append(source.replaced(param))
     return file.with_layers(layers)
+
+
+def _start_by_msra(param: Any) -> None:
+    """Gaussian weights by He's deviation, and no bias where it is constant."""
+    if param.weight_filler.type == "gaussian":
+        param.weight_filler.CopyFrom(pb.FillerParameter(type="msra"))
+    if param.bias_filler.type == "constant":
+        param.bias_filler.CopyFrom(pb.FillerParameter(type="constant"))
 
 
 def _with_keys(file: NetFile, faces: Path, keys: Path, train: bool, balance: bool) -> NetFile:

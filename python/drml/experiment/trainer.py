@@ -17,6 +17,7 @@ from google.protobuf import text_format
 from drml.errors import DataError, DrmlError
 from drml.evaluate import Evaluation, evaluate
 from drml.experiment import cache
+from drml.experiment.data_start import start_by_data
 from drml.experiment.folds import FoldData
 from drml.experiment.nets import Blueprint, solver_text
 from drml.experiment.progress import Part
@@ -227,6 +228,8 @@ class Job:
         )
         with start(read_solver(self.folder / SOLVER_NAME), self.network.name, options) as run:
             try:
+                if last is None and self.network.training.fillers == "data":
+                    start_by_data(run.solver.net, self.blueprint.logits)
                 _Training(self, run.solver, part).finish()
             except DrmlError as error:
                 run.log.error(str(error))
