@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--device") == "cpu":
         return
-    skip = pytest.mark.skip(reason="about the CPU alone")
+    skip = pytest.mark.skip(reason="about the CPU, or about no device")
     for item in items:
         if item.get_closest_marker("cpu_only"):
             item.add_marker(skip)

@@ -17,6 +17,8 @@ from drml.faces.given import read_landmarks
 from drml.faces.register import align
 from drml.run import main
 
+pytestmark = pytest.mark.cpu_only
+
 
 @pytest.fixture(autouse=True)
 def marks(monkeypatch: pytest.MonkeyPatch) -> type[Marks]:

@@ -15,6 +15,8 @@ from drml.faces.given import read_landmarks
 from drml.faces.register import align
 from drml.faces.video import Video
 
+pytestmark = pytest.mark.cpu_only
+
 
 @pytest.fixture(autouse=True)
 def marks(monkeypatch: pytest.MonkeyPatch) -> type[Marks]:

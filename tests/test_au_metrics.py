@@ -12,6 +12,8 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from drml import au_metrics
 
+pytestmark = pytest.mark.cpu_only
+
 Array = npt.NDArray[Any]
 
 

@@ -9,6 +9,8 @@ import pytest
 from drml.data.balanced import MOST_REPEATS, BalancedEpochs
 from drml.data.keyed import stream_key
 
+pytestmark = pytest.mark.cpu_only
+
 KEY = stream_key(1, "data")
 
 

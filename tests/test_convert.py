@@ -31,6 +31,8 @@ from drml.data.lmdb_source import LmdbSource
 from drml.errors import DataError, UsageError
 from drml.proto import caffe_pb2 as pb
 
+pytestmark = pytest.mark.cpu_only
+
 run = functools.partial(run_command, convert)
 
 

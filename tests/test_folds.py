@@ -21,6 +21,8 @@ from drml.prepare.folds import (
     without,
 )
 
+pytestmark = pytest.mark.cpu_only
+
 SUBJECTS = [f"F{number:03d}" for number in range(1, 11)]
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "folds.json"
 

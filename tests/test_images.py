@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from drml.data.images import Channels, decode, encode, image_format, is_whole, resize
 from drml.errors import DataError
 
+pytestmark = pytest.mark.cpu_only
+
 
 def with_orientation(data: bytes, orientation: int) -> bytes:
     """The JPEG with an EXIF block that says how the camera was held."""

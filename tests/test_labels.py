@@ -8,6 +8,8 @@ import pytest
 from drml.data.labels import LabelCounts, check_convention, check_values, parse_labels
 from drml.errors import DataError
 
+pytestmark = pytest.mark.cpu_only
+
 
 @pytest.mark.parametrize(
     ("token", "label"),

@@ -27,6 +27,8 @@ from drml.faces.landmarks import (
 from drml.faces.names import FIT_NAMES, FRAME
 from drml.faces.register import FITS, MEAN_FACE, align, similarity, transform, warp
 
+pytestmark = pytest.mark.cpu_only
+
 Array = npt.NDArray[Any]
 
 

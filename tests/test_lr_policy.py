@@ -10,6 +10,8 @@ from drml.errors import SolverError
 from drml.lr_policy import LearningRate
 from drml.prototxt import parse_solver
 
+pytestmark = pytest.mark.cpu_only
+
 
 def rate_of(text: str) -> LearningRate:
     return LearningRate(parse_solver(text, "solver.prototxt"))

@@ -18,6 +18,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 from drml.errors import NetError, UsageError
 from drml.metrics import AuTable, au_names
 
+pytestmark = pytest.mark.cpu_only
+
 Floats = npt.NDArray[np.float32]
 label_sets = st.tuples(st.integers(1, 40), st.integers(1, 5)).flatmap(
     lambda shape: st.tuples(

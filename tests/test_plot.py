@@ -12,6 +12,8 @@ from drml.report.curves import Curve, draw, of_log, read_curve, smooth
 from drml.run import main
 from drml.runlog import RunLog, output_line
 
+pytestmark = pytest.mark.cpu_only
+
 # What stock Caffe prints, with dates of two forms that glog has had.
 CAFFE = """\
 Log file created at: 2016/04/01 12:00:00

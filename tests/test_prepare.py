@@ -25,6 +25,8 @@ from drml.prepared import Prepared
 from drml.run import main
 from drml.weights import read_mean
 
+pytestmark = pytest.mark.cpu_only
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:

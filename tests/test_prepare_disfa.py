@@ -15,6 +15,8 @@ from drml.prepare.disfa import read_intensities
 from drml.prepare.job import prepare, scan
 from drml.prepared import Prepared
 
+pytestmark = pytest.mark.cpu_only
+
 
 @pytest.mark.parametrize("threshold", [1, 3, 5])
 def test_disfa_videos(tmp_path: Path, threshold: int) -> None:

@@ -27,6 +27,8 @@ from drml.prepare.clip import ImageFiles
 from drml.prepare.job import choose_folds, prepare, scan
 from drml.prepared import Prepared
 
+pytestmark = pytest.mark.cpu_only
+
 # BP4D
 
 

@@ -14,6 +14,8 @@ from drml.errors import DataError, DrmlError
 from drml.prepare.job import prepare, scan
 from drml.prepared import Prepared
 
+pytestmark = pytest.mark.cpu_only
+
 
 def write_pictures(folder: Path, names: list[str], labels: str = "1 -1 0") -> Path:
     """A list of pictures with these names, all with the same labels."""

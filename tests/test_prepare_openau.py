@@ -16,6 +16,8 @@ from drml.prepare.job import choose_folds, prepare, scan
 from drml.prepare.options import DISFA_AUS, PAPER_AUS, Options
 from drml.prepared import Prepared
 
+pytestmark = pytest.mark.cpu_only
+
 OPENAU = Path(__file__).resolve().parents[2] / "shared" / "openau"
 
 

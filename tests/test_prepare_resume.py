@@ -26,6 +26,8 @@ from drml.prepare.job import prepare
 from drml.prepared import Prepared
 from drml.run import main
 
+pytestmark = pytest.mark.cpu_only
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:

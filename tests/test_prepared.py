@@ -11,6 +11,8 @@ import pytest
 from drml.errors import DataError
 from drml.prepared import Prepared
 
+pytestmark = pytest.mark.cpu_only
+
 KEYS = ["F001/T1/0001", "F001/T1/0002", "F002/T1/0001", "M001/T2/0007"]
 LABELS = [[1, -1], [0, 1], [-1, -1], [1, 0]]
 

@@ -10,6 +10,8 @@ from google.protobuf.message import Message
 
 from drml.proto import caffe_pb2 as pb
 
+pytestmark = pytest.mark.cpu_only
+
 # Of Caffe 1.0's caffe.proto.
 NUMBERS: dict[type[Message], dict[str, int]] = {
     pb.NetParameter: {

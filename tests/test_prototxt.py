@@ -23,6 +23,8 @@ from drml.prototxt import (
     read_solver,
 )
 
+pytestmark = pytest.mark.cpu_only
+
 NET = """\
 # A net
 name: "n"

@@ -6,6 +6,8 @@ import pytest
 
 from drml.published import BP4D, DISFA, POSTER, TABLES, PublishedTable
 
+pytestmark = pytest.mark.cpu_only
+
 
 def test_cells_of_the_print() -> None:
     assert BP4D.cell("DRML", "7") == (67.0, 61.0)

@@ -23,6 +23,8 @@ from drml.relations import (
 )
 from drml.run import main
 
+pytestmark = pytest.mark.cpu_only
+
 
 def phi(x: list[int], y: list[int]) -> float:
     """Pearson's correlation of two lists of 0 and 1; NaN where one is constant."""

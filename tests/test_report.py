@@ -30,6 +30,8 @@ from drml.report.tables import Cell, Column, Row, Table, latex, mark_best, perce
 from drml.run import main
 from drml.saliency import LogitGradients, overlay
 
+pytestmark = pytest.mark.cpu_only
+
 AUS = ("1", "4", "12", "24")
 
 

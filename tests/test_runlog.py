@@ -17,6 +17,8 @@ from drml import runlog
 from drml.errors import SolverError
 from drml.runlog import RunLog, new_run_folder, output_line, read_metrics, run_folder_of
 
+pytestmark = pytest.mark.cpu_only
+
 
 def caffe_parser(lines: list[str], year: int) -> tuple[float, list[tuple[Any, ...]]]:
     """Reads a log as tools/extra/parse_log.py does: seconds since `Solving`, and output rows.

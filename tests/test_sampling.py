@@ -9,6 +9,8 @@ import pytest
 from drml.prepare.clip import Clip, ImageFiles
 from drml.prepare.sampling import sample
 
+pytestmark = pytest.mark.cpu_only
+
 
 def clip_of(labels: npt.NDArray[np.int8], videos: tuple[str, ...] = ("T1",)) -> Clip:
     count = len(labels) // len(videos)

@@ -16,6 +16,8 @@ from drml.prototxt import parse_net, parse_solver
 from drml.run import main
 from drml.upgrade import upgrade_net, upgrade_v1_layer
 
+pytestmark = pytest.mark.cpu_only
+
 V1 = pb.V1LayerParameter
 
 # The names of Caffe 1.0's layers, by which the enum's names can be told from each other.

@@ -28,7 +28,7 @@ from drml.prepared import Prepared
 from drml.training import MEAN_NAME
 
 ALL_POSITIVE, PREVALENCE, LSVM = "All-positive", "Prevalence", "LSVM"
-_SVM_WORK = 2000.0  # multiply-adds that fitting an SVM takes per frame and feature, about
+_SVM_WORK = 8000.0  # multiply-adds that fitting an SVM takes per frame and feature, about
 
 Labels = npt.NDArray[np.int8]
 
