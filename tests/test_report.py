@@ -307,6 +307,22 @@ def test_what_the_nets_show_is_their_gradients(experiment: Path) -> None:
     assert looks.by_net["ConvNet"].region is None
 
 
+def test_no_person_is_seen_without_faces(experiment: Path) -> None:
+    results = Results.load(experiment)
+    looks = Looks(results, Pooled(results), over_faces=False)
+    assert looks.faces is not None
+    seen = looks.by_net["DRML"]
+    with LogitGradients(
+        experiment / results.runs[0].net_file, experiment / results.runs[0].weights
+    ) as net:
+        pixels = looks.faces.read(looks.chosen["12"][0]).astype(np.float32) - 120
+        maps = net.maps(pixels[np.newaxis, 1:11, 1:11].transpose(0, 3, 1, 2), ["12"])[:, 0]
+    np.testing.assert_array_equal(seen.mean, np.full((10, 10, 3), 120))
+    np.testing.assert_array_equal(seen.shown["12"], overlay(seen.mean, maps[0]))
+    assert main(["report", str(experiment), "--no-faces"]) == 0
+    assert "this page shows no person" in (experiment / "report.html").read_text()
+
+
 def test_seeds_are_averaged(experiment: Path) -> None:
     results = results_of(experiment)
     more = [s | {"seed": 2, "f1": s["f1"] and s["f1"] / 2} for s in results["scores"]]

@@ -20,11 +20,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="folder of an experiment, with results.json"
     )
+    parser.add_argument(
+        "--no-faces",
+        action="store_true",
+        help="draw saliency over the mean image of the training faces, so that nobody can be seen",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the report and names the page."""
     from drml.report import write
 
-    print(write(args.folder))
+    print(write(args.folder, faces=not args.no_faces))
     return 0

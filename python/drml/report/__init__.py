@@ -7,10 +7,15 @@ from pathlib import Path
 PAGE_NAME = "report.html"
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, *, faces: bool = True) -> Path:
     """Writes report.html, tables/ and figures/ into an experiment's folder; returns the page.
 
     What is missing, such as a run without weights or a figure without data, is told on the page.
+
+    Args:
+        folder: of the experiment.
+        faces: whether test faces may be seen; if not, saliency is drawn over the mean image of the
+            training faces, so that the page may be published where pictures of people may not.
 
     Raises:
         DataError: the folder holds no results.json that can be read.
@@ -18,4 +23,4 @@ def write(folder: Path) -> Path:
     """
     from drml.report.build import build
 
-    return build(folder)
+    return build(folder, faces=faces)

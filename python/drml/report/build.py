@@ -36,10 +36,10 @@ _SEMI_SYNTHETIC = (
 )
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, *, faces: bool = True) -> Path:
     """Writes the report; see drml.report.write."""
     results = Results.load(folder)
-    sections = _sections(results)
+    sections = _sections(results, faces)
     page = render(
         results.title,
         f"{_date(results.created)}, drml {results.drml}, {_machine(results)}",
@@ -62,10 +62,10 @@ def build(folder: Path) -> Path:
     return folder / PAGE_NAME
 
 
-def _sections(results: Results) -> list[Section]:
+def _sections(results: Results, faces: bool) -> list[Section]:
     scores = Scores(results)
     pooled = Pooled(results)
-    looks = Looks(results, pooled)
+    looks = Looks(results, pooled, over_faces=faces)
     makers: list[Callable[[], Section]] = [
         lambda: _results(scores),
         lambda: _beside(scores),

@@ -85,13 +85,15 @@ class Look:
     """What a net showed.
 
     Attributes:
-        shown: AU -> its map on the first chosen face, drawn over the face.
-        means: AU -> the mean of the maps of all chosen faces, drawn over the mean face.
+        mean: the mean image of the training faces, as the net sees it; gray without one.
+        shown: AU -> its map on the first chosen face, drawn over the face, or over `mean`.
+        means: AU -> the mean of the maps of all chosen faces, over the mean face, or over `mean`.
         region: norm of each patch's weights (grid rows, grid columns); None without a region layer.
         active: AU -> norm of the logit's gradient with respect to each patch's weights.
         missing: AUs that are none of the net's outputs.
     """
 
+    mean: Pixels
     shown: dict[str, Pixels] = field(default_factory=dict)
     means: dict[str, Pixels] = field(default_factory=dict)
     region: Matrix | None = None
@@ -99,7 +101,14 @@ class Look:
     missing: list[str] = field(default_factory=list)
 
 
-def look(folder: Path, run: Run, faces: Faces, chosen: Mapping[str, Sequence[str]]) -> Look:
+def look(
+    folder: Path,
+    run: Run,
+    faces: Faces,
+    chosen: Mapping[str, Sequence[str]],
+    *,
+    over_faces: bool = True,
+) -> Look:
     """Runs a trained net on the chosen faces.
 
     Args:
@@ -107,15 +116,17 @@ def look(folder: Path, run: Run, faces: Faces, chosen: Mapping[str, Sequence[str
         run: the net.
         faces: the test faces.
         chosen: AU -> keys of faces.
+        over_faces: whether maps are drawn over the faces, or over the mean image of the training.
 
     Raises:
         DrmlError: the net, its weights or the mean image cannot be read.
     """
-    result = Look()
     mean = None if run.mean is None else read_mean(folder / run.mean)
     names = region_names(folder / run.net_file)
     with LogitGradients(folder / run.net_file, folder / run.weights, learn=names) as net:
         prepare = Preparation(net.shape, mean)
+        nothing = np.full(net.shape, 128 if mean is None else 0, np.float32)
+        result = Look(prepare.picture(nothing))
         shape = _grid_of(net, names)
         if shape is not None:
             result.region = _norms(net.net.params[names[0]][0].read_data(), shape)
@@ -128,7 +139,7 @@ def look(folder: Path, run: Run, faces: Faces, chosen: Mapping[str, Sequence[str
             maps = net.maps(batch, [au])[:, 0]
             if shape is not None:
                 result.active[au] = _norms(net.param_gradient(names[0]), shape)
-            pictures = [prepare.picture(image) for image in batch]
+            pictures = [prepare.picture(image) for image in batch] if over_faces else [result.mean]
             result.shown[au] = overlay(pictures[0], maps[0])
             typical = np.mean(pictures, axis=0).astype(np.uint8)
             result.means[au] = overlay(typical, _scaled(maps).mean(0))

@@ -96,11 +96,18 @@ def _chosen_table(results: Results) -> Table:
 class Looks:
     """What the nets of the first fold show on chosen test faces.
 
+    Args:
+        results: of the experiment.
+        pooled: its predictions.
+        over_faces: whether the faces themselves may be seen.
+
     Attributes:
+        over_faces: as given.
         notes: what could not be done, a line each.
     """
 
-    def __init__(self, results: Results, pooled: Pooled) -> None:
+    def __init__(self, results: Results, pooled: Pooled, *, over_faces: bool = True) -> None:
+        self.over_faces = over_faces
         self._results = results
         self._pooled = pooled
         self.notes: list[str] = []
@@ -154,7 +161,13 @@ class Looks:
         for run in self.runs:
             title = net_title(self._results, run.net)
             try:
-                found[title] = look(self._results.folder, run, self.faces, self.chosen)
+                found[title] = look(
+                    self._results.folder,
+                    run,
+                    self.faces,
+                    self.chosen,
+                    over_faces=self.over_faces,
+                )
             except (DrmlError, OSError) as error:
                 self.notes.append(f"{title} is left out: {error}")
                 continue
@@ -171,22 +184,34 @@ def saliency(results: Results, looks: Looks) -> Section:
     if nets and looks.faces is not None:
         fold = looks.runs[0].fold
         shown = [au for au in looks.chosen if any(au in seen.shown for seen in nets.values())]
-        one = {au: looks.faces.read(looks.chosen[au][0]) for au in shown}
-        several = {au: mean_face(looks.faces, looks.chosen[au]) for au in shown}
+        if looks.over_faces:
+            one = {au: looks.faces.read(looks.chosen[au][0]) for au in shown}
+            several = {au: mean_face(looks.faces, looks.chosen[au]) for au in shown}
+            below, below_mean = "face", "mean face"
+            chosen = (
+                "On top, for each AU, the test face showing it of which all methods together are "
+                "surest, so these are not typical faces; nets see their middle part."
+            )
+        else:
+            one = several = dict.fromkeys(shown, next(iter(nets.values())).mean)
+            below = below_mean = "mean"
+            chosen = (
+                "For each AU, of the test face showing it of which all methods together are "
+                "surest; drawn over the mean image of the training faces, because this page shows "
+                "no person."
+            )
         data = data_name(results)
         for place, start in enumerate(range(0, len(shown), _PER_SHEET), 1):
             aus = shown[start : start + _PER_SHEET]
             sheet = saliency_sheet(
                 {au: one[au] for au in aus},
                 {name: seen.shown for name, seen in nets.items()},
-                "face",
+                below,
             )
             caption = (
                 f"Saliency of AU {', '.join(aus)}: magnitude of the gradient of the AU's logit "
                 "with respect to each pixel, the greatest over color channels, blurred by 2 pixels "
-                "for the eye. On top, for each AU, the test face showing it of which all methods "
-                "together are surest, so these are not typical faces; nets see their middle part. "
-                f"Fold {fold}. Data: {data}."
+                f"for the eye. {chosen} Fold {fold}. Data: {data}."
             )
             section.picture(Picture(f"saliency_{place}.jpg", _jpeg(sheet), caption, wide=True))
         for place, start in enumerate(range(0, len(shown), _PER_SHEET), 1):
@@ -194,7 +219,7 @@ def saliency(results: Results, looks: Looks) -> Section:
             sheet = saliency_sheet(
                 {au: several[au] for au in aus},
                 {name: seen.means for name, seen in nets.items()},
-                "mean face",
+                below_mean,
             )
             most = max(len(looks.chosen[au]) for au in aus)
             caption = (
