@@ -361,11 +361,14 @@ void cuda::inner_product_forward(const Tensor& x, const Tensor& weight, const Te
 
 void cuda::inner_product_backward(const Tensor& x, const Tensor& weight, const Tensor& dy,
                                   const Tensor* dx, const Tensor* dweight, const Tensor* dbias,
-                                  bool transpose) {
+                                  bool transpose, bool overwrite) {
   const char* op = "inner_product_backward";
   const auto [rows, inputs, outputs] = inner_product_shape(op, x, weight, dbias, dy, transpose);
   check_inner_product_gradients(op, x, weight, dx, dweight);
-  if (rows == 0) return;
+  if (rows == 0) {
+    if (overwrite && dweight != nullptr) fill(*dweight, 0);
+    return;
+  }
   Context& context = Context::of(x);
   Pieces pieces;
   const int64_t dy_at = pieces.add(rows_of(&dy));
@@ -383,11 +386,12 @@ void cuda::inner_product_backward(const Tensor& x, const Tensor& weight, const T
     const Tensor x_rows = row_major_copy(x, scratch + x_at);
     const Input x_matrix{x_rows.data(), inputs, 0, transpose};
     const Input dy_matrix{dy_rows.data(), outputs, 0, !transpose};
+    const float beta = overwrite ? 0.0f : 1.0f;
     if (transpose) {
-      multiply(context, inputs, outputs, rows, x_matrix, dy_matrix, 1.0f,
+      multiply(context, inputs, outputs, rows, x_matrix, dy_matrix, beta,
                {dweight->data(), outputs, 0});
     } else {
-      multiply(context, outputs, inputs, rows, dy_matrix, x_matrix, 1.0f,
+      multiply(context, outputs, inputs, rows, dy_matrix, x_matrix, beta,
                {dweight->data(), inputs, 0});
     }
   }

@@ -102,18 +102,23 @@ void cuda::local_forward(const Tensor& x, const Tensor& weight, const Tensor* bi
 }
 
 void cuda::local_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, const Tensor* dx,
-                          const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs) {
+                          const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs,
+                          bool overwrite) {
   const char* op = "local_backward";
   const LocalShape s = make_local_shape(op, x, weight, dbias, dy, attrs);
   check_window_gradients(op, x, weight, dx, dweight);
   const LocalMap map = make_map(op, s);
-  if (s.images == 0) return;
+  if (s.images == 0) {
+    if (overwrite && dweight != nullptr) fill(*dweight, 0);
+    return;
+  }
   Context& context = Context::of(x);
   if (dx != nullptr) add_dx(context, s, map, weight, dy, *dx);
   if (dweight != nullptr) {
     const int64_t blocks = s.locations() * output_tiles(s) * number_tiles(s);
     DRML_LAUNCH(context, local_dweight_kernel, static_cast<unsigned>(blocks), kLocalBackwardThreads,
-                0, map, output_tiles(s), number_tiles(s), x.data(), dy.data(), dweight->data());
+                0, map, output_tiles(s), number_tiles(s), x.data(), dy.data(), overwrite,
+                dweight->data());
   }
   if (dbias != nullptr) add_dbias(context, s, map, dy, *dbias);
 }

@@ -258,11 +258,11 @@ __global__ void __launch_bounds__(kLocalBackwardThreads)
   }
 }
 
-// A block adds to 256 numbers of 16 filters of one location, over all images; a thread to two of
-// the numbers of each filter.
+// A block adds to 256 numbers of 16 filters of one location, over all images, or writes them; a
+// thread two of the numbers of each filter.
 __global__ void __launch_bounds__(kLocalBackwardThreads)
     local_dweight_kernel(LocalMap map, int output_tiles, int number_tiles,
-                         const float* __restrict__ x, const float* __restrict__ dy,
+                         const float* __restrict__ x, const float* __restrict__ dy, bool overwrite,
                          float* __restrict__ dweight) {
   __shared__ float4 gradients[kLocalImagesAtOnce][kLocalOutputs / 4];
 
@@ -324,7 +324,9 @@ __global__ void __launch_bounds__(kLocalBackwardThreads)
     if (numbers[j] >= depth) continue;
 #pragma unroll
     for (int k = 0; k < kLocalOutputs; ++k) {
-      if (k < outputs) dweight[map.filter(location, first_output + k) + numbers[j]] += sum[j][k];
+      if (k >= outputs) continue;
+      float& number = dweight[map.filter(location, first_output + k) + numbers[j]];
+      number = overwrite ? sum[j][k] : number + sum[j][k];
     }
   }
 }

@@ -347,11 +347,13 @@ PYBIND11_MODULE(DRML_MODULE, module) {
             arg("dweight").none(true), arg("dbias").none(true), arg("attrs"));
   DRML_BIND(local_forward, arg("x"), arg("weight"), arg("bias").none(true), arg("y"), arg("attrs"));
   DRML_BIND(local_backward, arg("x"), arg("weight"), arg("dy"), arg("dx").none(true),
-            arg("dweight").none(true), arg("dbias").none(true), arg("attrs"));
+            arg("dweight").none(true), arg("dbias").none(true), arg("attrs"),
+            arg("overwrite") = false);
   DRML_BIND(inner_product_forward, arg("x"), arg("weight"), arg("bias").none(true), arg("y"),
             arg("transpose"));
   DRML_BIND(inner_product_backward, arg("x"), arg("weight"), arg("dy"), arg("dx").none(true),
-            arg("dweight").none(true), arg("dbias").none(true), arg("transpose"));
+            arg("dweight").none(true), arg("dbias").none(true), arg("transpose"),
+            arg("overwrite") = false);
   DRML_BIND(batch_norm_forward, arg("x"), arg("mean"), arg("variance"), arg("y"), arg("eps"),
             arg("frozen"));
   DRML_BIND(batch_norm_backward, arg("x"), arg("mean"), arg("variance"), arg("dy"), arg("dx"),

@@ -69,18 +69,21 @@ DRML_OP(void, convolution_backward, const Tensor& x, const Tensor& weight, const
         const Tensor* dx, const Tensor* dweight, const Tensor* dbias, const ConvolutionAttrs& attrs)
 
 // Local connection: as convolution, but every place of y has filters of its own: weight
-// (H' * W', K, C / group, kh, kw); bias (K,), or (H' * W', K) for one per place. ------------------
+// (H' * W', K, C / group, kh, kw); bias (K,), or (H' * W', K) for one per place. `overwrite` writes
+// dweight instead of adding to it, whatever it held. ----------------------------------------------
 DRML_OP(void, local_forward, const Tensor& x, const Tensor& weight, const Tensor* bias,
         const Tensor& y, const LocalAttrs& attrs)
 DRML_OP(void, local_backward, const Tensor& x, const Tensor& weight, const Tensor& dy,
-        const Tensor* dx, const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs)
+        const Tensor* dx, const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs,
+        bool overwrite)
 
 // Inner product over the last axes: x holds M x D numbers, in the order of its axes whatever its
-// layout; weight (K, D), or (D, K) when transposed; y holds M x K. -------------------------------
+// layout; weight (K, D), or (D, K) when transposed; y holds M x K. `overwrite` as above. ----------
 DRML_OP(void, inner_product_forward, const Tensor& x, const Tensor& weight, const Tensor* bias,
         const Tensor& y, bool transpose)
 DRML_OP(void, inner_product_backward, const Tensor& x, const Tensor& weight, const Tensor& dy,
-        const Tensor* dx, const Tensor* dweight, const Tensor* dbias, bool transpose)
+        const Tensor* dx, const Tensor* dweight, const Tensor* dbias, bool transpose,
+        bool overwrite)
 
 // Batch normalization without scale or shift: mean, variance (C,) are read when frozen, else
 // computed over all axes but 1 (variance divided by the count) and written. x and y lie alike in

@@ -116,6 +116,47 @@ def test_clear_diff_sets_zeros() -> None:
     assert not blob.diff.any()
 
 
+def test_zeros_that_come_later_are_there_whoever_looks() -> None:
+    for look in (Blob.read_diff, lambda blob: blob.diff, lambda blob: blob.grad.get()):
+        blob = Blob("w/0", (2, 3))
+        blob.clear_diff_later()
+        assert not blob.has_grad
+        blob.diff = 7
+        blob.clear_diff_later()
+        assert look(blob).tolist() == [[0, 0, 0]] * 2  # type: ignore[no-untyped-call]
+        blob.diff = 8
+        assert look(blob).tolist() == [[8, 8, 8]] * 2  # type: ignore[no-untyped-call]
+
+
+def test_zeros_that_come_later_are_overwritten_once() -> None:
+    blob = Blob("w/0", (2, 3))
+    blob.diff = 7
+    assert not blob.grad_to_add()[1]
+    blob.clear_diff_later()
+    tensor, overwrite = blob.grad_to_add()
+    assert overwrite
+    assert tensor.get().tolist() == [[7, 7, 7]] * 2
+    assert not blob.grad_to_add()[1]
+
+
+def test_zeros_that_come_later_reach_those_who_share_them() -> None:
+    owner, other, row = Blob("w/0", (2, 3)), Blob("v/0", (2, 3)), Blob("r/0", (1, 3))
+    other.share_diff(owner)
+    row.share_row(owner, 1)
+    owner.diff = 7
+    owner.clear_diff_later()
+    assert row.diff.tolist() == [[0, 0, 0]]
+    owner.diff = 7
+    owner.clear_diff_later()
+    tensor, overwrite = other.grad_to_add()
+    assert (tensor.get().tolist(), overwrite) == ([[0, 0, 0]] * 2, False)
+    owner.diff = 7
+    row.clear_diff_later()
+    assert owner.diff.tolist() == [[7, 7, 7], [0, 0, 0]]
+    other.clear_diff_later()
+    assert owner.diff.tolist() == [[0, 0, 0]] * 2
+
+
 @needs_cuda
 def test_on_cuda_everything_lies_row_major() -> None:
     assert Blob("x", (2, 3, 4, 5)).value.strides == (60, 20, 5, 1)

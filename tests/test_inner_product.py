@@ -170,6 +170,39 @@ def test_any_layout_of_the_maps(channels_last: bool, transpose: bool) -> None:
     assert relative_error(dbias.get(), dy.reshape(5, 12).sum(axis=0)) < 2e-6
 
 
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_a_gradient_is_overwritten_whatever_it_held(rows: int, transpose: bool) -> None:
+    x, weight, dy = (
+        random_array((rows, 40), 1),
+        random_array((9, 40), 2),
+        random_array((rows, 9), 3),
+    )
+    weight = weight.T if transpose else weight
+    wanted = x.T @ dy if transpose else dy.T @ x
+    dweight = tensor(np.full(weight.shape, np.nan, np.float32))
+    arguments = tensor(x), tensor(weight), tensor(dy), None, dweight, None, transpose
+    _core.inner_product_backward(*arguments, True)
+    np.testing.assert_allclose(dweight.get(), wanted, rtol=1e-5, atol=1e-6)
+    _core.inner_product_backward(*arguments)
+    np.testing.assert_allclose(dweight.get(), 2 * wanted, rtol=1e-5, atol=2e-6)
+
+
+def test_what_is_cleared_is_overwritten_and_then_added_to() -> None:
+    x, dy = random_array((3, 6), 1), random_array((3, 4), 2)
+    runner = LayerRunner(text(4), [x])
+    runner.set_params(random_array((4, 6), 3), random_array((4,), 4))
+    runner.forward_backward(dy)
+    once = [gradient.copy() for gradient in runner.param_diffs()]
+    for blob in runner.layer.blobs:
+        blob.diff = 7
+        blob.clear_diff_later()
+    for count in (1, 2):
+        runner.backward(dy)
+        for gradient, wanted in zip(runner.param_diffs(), once, strict=True):
+            assert relative_error(gradient, count * wanted) < 1e-6
+
+
 @pytest.mark.cpu_only
 def test_results_do_not_change_with_the_number_of_threads() -> None:
     x, dy = random_array((16, 700), 1), random_array((16, 500), 2)

@@ -20,6 +20,7 @@ from layer_testing import (
     empty,
     random_array,
     relative_error,
+    tensor,
     using_threads,
 )
 
@@ -187,6 +188,38 @@ def test_kernel_equals_reference(
     gradients = [dweight, dbias if bias == "location" else dbias.sum(axis=0)]
     check_layer(runner, [y], [dy], [dx], 1e-5, gradients[: len(runner.layer.blobs)])
     assert runner.layer.multiply_adds(runner.bottom, runner.top) == y.size * weight[0, 0].size
+
+
+@pytest.mark.parametrize("images", [0, 1, 19])
+def test_a_gradient_is_overwritten_whatever_it_held(images: int) -> None:
+    """19 images are several of the kernels' blocks."""
+    x, weight = random_array((images, 4, 6, 5), 1), random_array((4 * 3, 6, 2, 3, 3), 2)
+    dy = random_array((images, 6, 4, 3), 3)
+    wanted = local_backward(x, weight, dy, (1, 1), (0, 0), 2)[1]
+    dweight = tensor(np.full(weight.shape, np.nan, np.float32))
+    attrs = _core.LocalAttrs(stride=(1, 1), pad=(0, 0), group=2)
+    arguments = tensor(x), tensor(weight), tensor(dy), None, dweight, None, attrs
+    _core.local_backward(*arguments, True)
+    np.testing.assert_allclose(dweight.get(), wanted, rtol=1e-5, atol=1e-5)
+    _core.local_backward(*arguments)
+    np.testing.assert_allclose(dweight.get(), 2 * wanted, rtol=1e-5, atol=2e-5)
+
+
+def test_bottoms_that_share_filters_add_to_what_the_first_has_written() -> None:
+    x = random_array((2, 4, 9, 8), 1)
+    runner = make_runner(x)
+    dy = random_array(runner.top[0].shape, 2)
+    runner.forward_backward(dy)
+    once = runner.param_diffs()[0].copy()
+    pair = LayerRunner(text(6, (3, 2), (2, 1), (1, 0), group=2, bias="channel"), [x, x], tops=2)
+    pair.set_params(*(blob.data for blob in runner.layer.blobs))
+    pair.forward()
+    for top in pair.top:
+        top.diff = dy
+    pair.layer.blobs[0].diff = 7
+    pair.layer.blobs[0].clear_diff_later()
+    pair.layer.backward(pair.top, [True, True], pair.bottom)
+    assert relative_error(pair.layer.blobs[0].diff, 2 * once) < 1e-6
 
 
 @pytest.mark.cpu_only

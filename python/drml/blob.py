@@ -38,6 +38,7 @@ class _Half:
         self._fill = fill
         self._tensor: Tensor | None = None
         self._mirror: HostMirror | None = None
+        self._cleared = False  # zeros are due, but memory does not hold them yet
         self._owner: _Half | None = None
         self._row: int | None = None  # which index of the owner's axis 0, if not all of it
 
@@ -48,6 +49,7 @@ class _Half:
 
     def _drop(self) -> None:
         self._tensor = self._mirror = None
+        self._cleared = False
 
     def share(self, owner: _Half, row: int | None = None) -> None:
         """Lies in the memory of another half, or of one index of its axis 0, from now on."""
@@ -80,7 +82,24 @@ class _Half:
             self._mirror.give_back()
         return self._make()
 
+    def clear_later(self) -> None:
+        """Makes all numbers zeros, which are written when they are next looked at."""
+        if self._owner is not None:
+            fill(self.tensor, 0)
+        elif self._tensor is not None:
+            if self._mirror is not None:
+                self._mirror.give_back()
+            self._cleared = True
+
+    def to_add(self) -> tuple[Tensor, bool]:
+        """What kernels see, and whether to write it, because zeros are due, and not add to it."""
+        cleared, self._cleared = self._cleared, False
+        return self.tensor, cleared
+
     def _make(self) -> Tensor:
+        if self._cleared and self._tensor is not None:
+            self._cleared = False
+            fill(self._tensor, 0)
         if self._tensor is None:
             channels_last = self._channels_last and len(self._shape) == 4
             self._tensor = Tensor(self._shape, channels_last=channels_last, device=self._device)
@@ -93,8 +112,9 @@ class _Half:
         return self._tensor
 
     def _open_mirror(self) -> HostMirror:
+        tensor = self._make()
         if self._mirror is None:
-            self._mirror = HostMirror(self._make())
+            self._mirror = HostMirror(tensor)
         return self._mirror
 
     def lend(self) -> Array:
@@ -171,6 +191,13 @@ class Blob:
     def grad(self) -> Tensor:
         """The gradient of the loss with respect to the value, as the kernels see it."""
         return self._grad.tensor
+
+    def grad_to_add(self) -> tuple[Tensor, bool]:
+        """The gradient for a kernel that adds to it, and whether it shall overwrite it instead.
+
+        It shall after `clear_diff_later`, and then has to write all numbers.
+        """
+        return self._grad.to_add()
 
     @property
     def data(self) -> Array:
@@ -323,6 +350,14 @@ class Blob:
         """Sets the gradient to zero; one that was never touched is zero already."""
         if self.has_grad:
             fill(self.grad, 0)
+
+    def clear_diff_later(self) -> None:
+        """Makes the gradient zero, but leaves its memory as it is until somebody looks.
+
+        A kernel that overwrites it first (`grad_to_add`) spares the zeros. Arrays that were handed
+        out before show what is in memory.
+        """
+        self._grad.clear_later()
 
     @property
     def count(self) -> int:

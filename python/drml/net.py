@@ -356,10 +356,18 @@ class Net:
         for node in self.layers:
             node.reshape()
 
-    def clear_param_diffs(self) -> None:
-        """Sets the gradients of all parameters to zero."""
+    def clear_param_diffs(self, *, later: bool = False) -> None:
+        """Sets the gradients of all parameters to zero.
+
+        Args:
+            later: leaves the zeros to the backward pass that comes next, which may write gradients
+                where it would add to them: `Blob.clear_diff_later`.
+        """
         for param in self.learnable:
-            param.blob.clear_diff()
+            if later:
+                param.blob.clear_diff_later()
+            else:
+                param.blob.clear_diff()
 
     # Weights ------------------------------------------------------------------------------------
 

@@ -240,7 +240,7 @@ class SGDSolver:
             self._stopped = True
 
     def _forward_backward(self, debug: bool) -> float:
-        self.net.clear_param_diffs()
+        self.net.clear_param_diffs(later=True)
         total = 0.0
         for _ in range(self.param.iter_size):
             self.net.forward()

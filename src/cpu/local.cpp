@@ -273,11 +273,15 @@ void cpu::local_forward(const Tensor& x, const Tensor& weight, const Tensor* bia
 }
 
 void cpu::local_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, const Tensor* dx,
-                         const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs) {
+                         const Tensor* dweight, const Tensor* dbias, const LocalAttrs& attrs,
+                         bool overwrite) {
   const char* op = "local_backward";
   const LocalShape s = make_local_shape(op, x, weight, dbias, dy, attrs);
   check_window_gradients(op, x, weight, dx, dweight);
-  if (s.images == 0) return;
+  if (s.images == 0) {
+    if (overwrite && dweight != nullptr) fill(*dweight, 0);
+    return;
+  }
   const LocalKernels& kernel = kernels();
   const LocalTiles tiles = make_local_tiles(s);
   std::optional<Planes> x_planes;
@@ -299,8 +303,11 @@ void cpu::local_backward(const Tensor& x, const Tensor& weight, const Tensor& dy
       for (int64_t tile = 0; tile < tiles.down(color) * tiles.across(color); ++tile) {
         for_locations(s, tiles, color, tile, [&](int64_t location) {
           const int64_t first = location * s.outputs;
-          backward.add(location, weight.data() + first * s.depth(), dy.data(),
-                       dweight != nullptr ? dweight->data() + first * s.depth() : nullptr,
+          float* filters = dweight != nullptr ? dweight->data() + first * s.depth() : nullptr;
+          // Cleared here, where they are added to next, and not before, they pass through the
+          // caches once.
+          if (overwrite && filters != nullptr) std::fill_n(filters, s.outputs * s.depth(), 0.0f);
+          backward.add(location, weight.data() + first * s.depth(), dy.data(), filters,
                        dbias != nullptr ? bias_sums.data() + first : nullptr);
         });
       }

@@ -428,11 +428,15 @@ void cpu::inner_product_forward(const Tensor& x, const Tensor& weight, const Ten
 
 void cpu::inner_product_backward(const Tensor& x, const Tensor& weight, const Tensor& dy,
                                  const Tensor* dx, const Tensor* dweight, const Tensor* dbias,
-                                 bool transpose) {
+                                 bool transpose, bool overwrite) {
   const char* op = "inner_product_backward";
   const auto [rows, inputs, outputs] =
       make_inner_product_shape(op, x, weight, dbias, dy, transpose);
   check_inner_product_gradients(op, x, weight, dx, dweight);
+  if (rows == 0) {
+    if (overwrite && dweight != nullptr) fill(*dweight, 0);
+    return;
+  }
   const Tensor dy_rows = row_major_copy(dy);
   guarded(op, x, weight, [&, rows = rows, inputs = inputs, outputs = outputs] {
     if (dx != nullptr) {
@@ -445,10 +449,11 @@ void cpu::inner_product_backward(const Tensor& x, const Tensor& weight, const Te
       const Tensor x_rows = row_major_copy(x);
       const Matrix x_matrix{x_rows.data(), inputs, transpose};
       const Matrix dy_matrix{dy_rows.data(), outputs, !transpose};
+      const float beta = overwrite ? 0.0f : 1.0f;
       if (transpose) {
-        multiply(inputs, outputs, rows, x_matrix, dy_matrix, 1.0f, dweight->data());
+        multiply(inputs, outputs, rows, x_matrix, dy_matrix, beta, dweight->data());
       } else {
-        multiply(outputs, inputs, rows, dy_matrix, x_matrix, 1.0f, dweight->data());
+        multiply(outputs, inputs, rows, dy_matrix, x_matrix, beta, dweight->data());
       }
     }
     if (dbias != nullptr) add_rows(dy_rows.data(), rows, outputs, dbias->data());

@@ -63,19 +63,17 @@ class InnerProduct(Layer):
         )
 
     def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
-        gradients = [
-            blob.grad if wanted else None
-            for blob, wanted in zip(self.blobs, self.propagate_to_params, strict=True)
-        ]
-        dweight, dbias = (*gradients, None)[:2]
+        learned = [*self.propagate_to_params, False]
+        dweight, overwrite = self.blobs[0].grad_to_add() if learned[0] else (None, False)
         _core.inner_product_backward(
             bottom[0].value,
             self.blobs[0].value,
             top[0].grad,
             bottom[0].grad if propagate_down[0] else None,
             dweight,
-            dbias,
+            self.blobs[1].grad if learned[1] else None,
             self.transpose,
+            overwrite,
         )
 
     def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:

@@ -29,7 +29,6 @@ class LocallyConnected(BaseConvolution):
     type = "LocallyConnected"
     supported = BaseConvolution.supported | {"locally_connected_param.bias_per_location"}
     forward_op = staticmethod(_core.local_forward)
-    backward_op = staticmethod(_core.local_backward)
 
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
         super().setup(bottom, top)
@@ -44,6 +43,23 @@ class LocallyConnected(BaseConvolution):
             self.add_param((count, self.num_output), self.param.bias_filler, banks=True)
         else:
             self.add_param((self.num_output,), self.param.bias_filler)
+
+    def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
+        learned = [*self.propagate_to_params, False]
+        for x, y, wanted in zip(bottom, top, propagate_down, strict=True):
+            # The gradient of the filters is the largest array of a net: one that is cleared is
+            # written by the first of the bottoms, not cleared and added to.
+            dweight, overwrite = self.blobs[0].grad_to_add() if learned[0] else (None, False)
+            _core.local_backward(
+                x.value,
+                self.blobs[0].value,
+                y.grad,
+                x.grad if wanted else None,
+                dweight,
+                self.blobs[1].grad if learned[1] else None,
+                self.attrs,
+                overwrite,
+            )
 
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
         super().reshape(bottom, top)
