@@ -98,7 +98,10 @@ def _training(network: Network) -> str:
     if training.fillers == "data":
         text += "; first weights scaled so that units have mean 0 and deviation 1 over faces"
     if training.moving_average_fraction:
-        text += f"; running statistics fade by {training.moving_average_fraction:g} an iteration"
+        text += (
+            f"; running statistics, where it has them, fade by "
+            f"{training.moving_average_fraction:g} an iteration"
+        )
     if training.clip_gradients > 0:
         text += f"; gradients clipped to a norm of {training.clip_gradients:g}"
     if training.balance:
