@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -73,21 +72,21 @@ def test_timing_leaves_weights_as_they_were(small: Path) -> None:
 def test_the_slow_layer_is_found_and_warm_up_is_not_timed(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By a clock that only the slow layer moves: 500 ms at first, then 20."""
     forward = ReLU.forward
-    calls: list[int] = []
+    now = [0]
 
     def slow(self: ReLU, *args: object) -> None:
-        calls.append(1)
-        time.sleep(0.02 if len(calls) > 1 else 0.5)
+        now[0] += 20_000_000 if now[0] else 500_000_000
         forward(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ReLU, "forward", slow)
+    monkeypatch.setattr("drml.timing.time.perf_counter_ns", lambda: now[0])
     with synthetic_net(small / "train.prototxt", "TEST") as net:
         measured = time_net(net, train=False, iterations=3, trials=3, warm_up=1)
     times = {layer.name: layer.forward_ms for layer in measured.layers}
-    assert max(times, key=lambda name: times[name]) == "relu2"
-    assert 20 <= times["relu2"] < 100
-    assert 10 <= measured.frame_ms < 60
+    assert times == pytest.approx({name: 20 if name == "relu2" else 0 for name in LAYERS})
+    assert measured.frame_ms == pytest.approx(10)
 
 
 def test_text_csv_and_json(small: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,7 +166,7 @@ class _Timer:
                 _core.sgd_update(
                     param.blob.value, param.blob.grad, velocity.value, 0.0, 0.9, 0.0005, False
                 )
-        self._net.clear_param_diffs()
+        self._net.clear_param_diffs(later=True)
 
     def reset(self) -> None:
         self.forward[:] = 0
