@@ -52,8 +52,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
-    """Makes the write after so many parts fail as on a full disk."""
+def stop_after(writes: int, tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepares a tree until the disk is full, after so many parts."""
     left = [writes]
     real = run_module.Parts.write
 
@@ -63,16 +63,16 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
             raise weights.WeightsError(f"{clip.name}: {os.strerror(errno.ENOSPC)}")
         real(self, clip, part)
 
-    monkeypatch.setattr(run_module.Parts, "write", write)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.Parts, "write", write)
+        with pytest.raises(DrmlError, match="No space left on device"):
+            prepare(out, options("bp4d", tree))
 
 
 def test_goes_on_where_it_stopped(
     tree: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, 3)
-        with pytest.raises(DrmlError, match="No space left on device"):
-            prepare(out, options("bp4d", tree))
+    stop_after(3, tree, out, monkeypatch)
     assert len(list((out / "parts").glob("*.npz"))) == 3
     assert not (out / "manifest.json").exists()
     names = counted(monkeypatch)
@@ -108,10 +108,7 @@ def test_a_complete_folder_is_left_as_it_is(
 def test_changed_options_are_named(
     tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], message: str
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, 1)
-        with pytest.raises(DrmlError):
-            prepare(out, options("bp4d", tree))
+    stop_after(1, tree, out, monkeypatch)
     with pytest.raises(UsageError) as error:
         prepare(out, options("bp4d", tree, **changed))
     assert str(error.value) == (
@@ -122,10 +119,7 @@ def test_changed_options_are_named(
 def test_folds_may_change_until_the_folder_is_complete(
     tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, 3)
-        with pytest.raises(DrmlError):
-            prepare(out, options("bp4d", tree))
+    stop_after(3, tree, out, monkeypatch)
     names = counted(monkeypatch)
     prepare(out, options("bp4d", tree, folds="loso", without=("F001",)))
     assert len(names) == 5
@@ -140,10 +134,7 @@ def test_folds_may_change_until_the_folder_is_complete(
 def test_labels_or_landmarks_that_changed_since(
     tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, 4)
-        with pytest.raises(DrmlError):
-            prepare(out, options("bp4d", tree))
+    stop_after(4, tree, out, monkeypatch)
     coding = tree / "AUCoding" / "AU_OCC" / "F001_T1.csv"
     coding.write_text(coding.read_text().replace("\n2,9,", "\n2,1,"))
     np.save(tree / "landmarks" / "F002_T1.npy", np.float32([points_68()] * 6))
@@ -155,10 +146,7 @@ def test_labels_or_landmarks_that_changed_since(
 def test_a_damaged_part_is_made_again(
     tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, 2)
-        with pytest.raises(DrmlError):
-            prepare(out, options("bp4d", tree))
+    stop_after(2, tree, out, monkeypatch)
     (out / "parts" / "F001%2FT1.npz").write_bytes(b"PK nothing")
     names = counted(monkeypatch)
     prepare(out, options("bp4d", tree))
