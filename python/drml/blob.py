@@ -97,9 +97,6 @@ class _Half:
         return self.tensor, cleared
 
     def _make(self) -> Tensor:
-        if self._cleared and self._tensor is not None:
-            self._cleared = False
-            fill(self._tensor, 0)
         if self._tensor is None:
             channels_last = self._channels_last and len(self._shape) == 4
             self._tensor = Tensor(self._shape, channels_last=channels_last, device=self._device)
@@ -109,6 +106,9 @@ class _Half:
                 self._tensor.set(values)
             elif self._fill is not None:
                 self._fill(self._tensor.numpy())
+        elif self._cleared:
+            self._cleared = False
+            fill(self._tensor, 0)
         return self._tensor
 
     def _open_mirror(self) -> HostMirror:
