@@ -62,12 +62,14 @@ CASES = [
     ((3, 4, 5), 6, 2, 2e-6),
     ((300, 5), 1, 1, 2e-6),
     ((1, 3, 9, 7), 300, -4, 2e-6),
-    # Large matrices, of which few rows are multiplied by a kernel of ours: one row, rows that fill
-    # a block of lanes, half a block, several blocks, and one more than is few.
+    # Large matrices, of which few rows are multiplied by kernels of ours: one row, rows that fill
+    # a block of lanes, half a block, several blocks, and one more than is few, for dx and forward.
     ((1, 1030), 67, 1, 5e-6),
     ((2, 1030), 67, 1, 5e-6),
     ((4, 1024), 64, 1, 5e-6),
     ((9, 2049), 49, 1, 5e-6),
+    ((20, 1531), 50, 1, 5e-6),
+    ((32, 1025), 97, 1, 5e-6),
     ((33, 1025), 97, 1, 5e-6),
     ((64, 700), 101, 1, 5e-6),
     ((65, 700), 101, 1, 5e-6),

@@ -12,4 +12,11 @@ bool are_few_rows(int64_t rows, int64_t inputs, int64_t outputs);
 void multiply_few_rows(int64_t rows, int64_t inputs, int64_t outputs, const float* x,
                        const float* weight, const float* bias, float* y);
 
+// Whether few_rows_data_gradient is the quickest for so many rows.
+bool are_few_gradients(int64_t rows, int64_t inputs, int64_t outputs);
+
+// dx (rows, inputs) = dy (rows, outputs) times weight.
+void few_rows_data_gradient(int64_t rows, int64_t inputs, int64_t outputs, const float* dy,
+                            const float* weight, float* dx);
+
 }  // namespace drml

@@ -359,8 +359,8 @@ void cpu::convolution_backward(const Tensor& x, const Tensor& weight, const Tens
 //     M       1                 16                   64                   128
 //     sgemm   7.5 / 6.4 / 15.2  19.5 / 16.1 / 17.5   42.5 / 34.1 / 39.9   107 / 98 / 83
 //     matmul  7.7 / 7.3 / 27.3  19.1 / 15.5 / 27.9   43.7 / 34.2 / 50.4   110 / 102 / 99
-// oneDNN's inner-product primitive takes as long as sgemm, but cannot add to dweight. Forward, 2 to
-// 64 rows of a large matrix are multiplied by few_rows.cpp instead.
+// oneDNN's inner-product primitive takes as long as sgemm, but cannot add to dweight. Few rows of a
+// large matrix are multiplied by few_rows.cpp instead, forward and for dx.
 
 namespace {
 
@@ -441,8 +441,13 @@ void cpu::inner_product_backward(const Tensor& x, const Tensor& weight, const Te
   guarded(op, x, weight, [&, rows = rows, inputs = inputs, outputs = outputs] {
     if (dx != nullptr) {
       const Tensor dx_rows = row_major_like(*dx);
-      multiply(rows, inputs, outputs, {dy_rows.data(), outputs, false},
-               {weight.data(), weight.dim(1), transpose}, 0.0f, dx_rows.data());
+      if (!transpose && are_few_gradients(rows, inputs, outputs)) {
+        few_rows_data_gradient(rows, inputs, outputs, dy_rows.data(), weight.data(),
+                               dx_rows.data());
+      } else {
+        multiply(rows, inputs, outputs, {dy_rows.data(), outputs, false},
+                 {weight.data(), weight.dim(1), transpose}, 0.0f, dx_rows.data());
+      }
       if (!dx->is_row_major()) cpu::copy(dx_rows, *dx);
     }
     if (dweight != nullptr) {
