@@ -109,7 +109,10 @@ struct Warp {
 
 constexpr unsigned int kNoSource = kWarpSize;
 
-char grid_end;  // where ThreadSanitizer sees a grid's threads end
+// Where ThreadSanitizer sees a grid's threads begin, after what the host has done, and end.
+char thread_begin;
+char grid_end;
+RaceThreads race_threads;  // grids run one after another
 
 }  // namespace
 
@@ -334,12 +337,14 @@ DRML_EMULATOR_SWITCHES_STACKS void Scheduler::run_threads(Fiber* fiber) {
       thread.fiber = fiber;
       thread.state = State::kReady;
       thread.barriers = 0;
-      thread.race_thread = race_create();
+      thread.race_thread = race_threads.take();
+      race_release(&thread_begin);
       make_current(&thread);
+      race_acquire(&thread_begin);
       body_(arguments_);
       race_release(&grid_end);
       race_switch(race_thread_);
-      race_destroy(thread.race_thread);
+      race_threads.give_back(thread.race_thread);
       thread_returned(&thread);
       if (kThreadSanitizer) {
         // It would take the next thread's use of the same stack for a race.
@@ -519,6 +524,7 @@ void run_grid(const Geometry& geometry, Body body, const void* arguments) {
       }).join();
     }
     race_acquire(&grid_end);
+    race_threads.end_grid();
     return;
   }
   std::atomic<int64_t> next{0};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define DRML_EMULATOR_ASAN 1
@@ -70,22 +71,54 @@ inline void after_switch(const StackBounds&, StackBounds* = nullptr) {}
 __attribute__((no_sanitize_thread)) inline void* race_current() {
   return __tsan_get_current_fiber();
 }
-__attribute__((no_sanitize_thread)) inline void* race_create() { return __tsan_create_fiber(0); }
-__attribute__((no_sanitize_thread)) inline void race_destroy(void* fiber) {
-  __tsan_destroy_fiber(fiber);
-}
 __attribute__((no_sanitize_thread)) inline void race_switch(void* fiber) {
   __tsan_switch_to_fiber(fiber, __tsan_switch_to_fiber_no_sync);
 }
 __attribute__((no_sanitize_thread)) inline void race_release(void* point) { __tsan_release(point); }
 __attribute__((no_sanitize_thread)) inline void race_acquire(void* point) { __tsan_acquire(point); }
+
+// What ThreadSanitizer knows CUDA threads by takes long to make, so a grid uses those of the grids
+// before it. No two threads of one grid share one: that would hide their races.
+class RaceThreads {
+ public:
+  __attribute__((no_sanitize_thread)) void* take() {
+    if (idle_.empty()) return __tsan_create_fiber(0);
+    void* fiber = idle_.back();
+    idle_.pop_back();
+    return fiber;
+  }
+  void give_back(void* fiber) { keep(fiber, &spent_); }
+  void end_grid() {
+    for (void* fiber : spent_) keep(fiber, &idle_);
+    spent_.clear();
+  }
+
+ private:
+  // There is room for about 8,000, and every one makes an acquisition slower.
+  static constexpr size_t kMost = 1024;
+
+  __attribute__((no_sanitize_thread)) static void keep(void* fiber, std::vector<void*>* fibers) {
+    if (fibers->size() < kMost) {
+      fibers->push_back(fiber);
+    } else {
+      __tsan_destroy_fiber(fiber);
+    }
+  }
+
+  std::vector<void*> idle_;
+  std::vector<void*> spent_;  // by the grid that runs
+};
 #else
 inline void* race_current() { return nullptr; }
-inline void* race_create() { return nullptr; }
-inline void race_destroy(void*) {}
 inline void race_switch(void*) {}
 inline void race_release(void*) {}
 inline void race_acquire(void*) {}
+
+struct RaceThreads {
+  void* take() { return nullptr; }
+  void give_back(void*) {}
+  void end_grid() {}
+};
 #endif
 
 // While one lives, the emulator's own reads and writes are not taken for the kernel's.
