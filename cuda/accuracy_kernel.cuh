@@ -72,7 +72,7 @@ __global__ void accuracy_kernel(int64_t classes, AccuracyCounts counts, float* _
   if (threadIdx.x == 0) *y = ratio(right, seen);
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void count_right_kernel<1>(LinePlaces, const float*, AccuracyLabels,
                                                const float*, uint64_t*, AccuracyCounts);
 template __global__ void count_right_kernel<kLineThreads>(LinePlaces, const float*, AccuracyLabels,

@@ -140,7 +140,7 @@ __global__ void batch_norm_backward_kernel(BroadcastLines lines, const float* __
       });
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void batch_norm_parts_kernel<false>(BroadcastGroups, const float*,
                                                         BatchNormPart*);
 template __global__ void batch_norm_parts_kernel<true>(BroadcastGroups, const float*,

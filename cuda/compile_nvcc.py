@@ -1,20 +1,19 @@
-"""Compiles every cuda/*.cu with nvcc for all GPUs that it knows, and tells what the kernels take.
+"""Compiles every cuda/*_kernel.cuh with nvcc for all GPUs that it knows; tells what kernels take.
 
     python cuda/compile_nvcc.py [STEM ...] [--gpu sm_75 ...]
 
 Warnings are errors. Prints one line per kernel: registers, shared memory, stack and spills, the
-most on any GPU. Exits with 1 if a file does not compile, or a kernel of the region layer or of a
-loss spills registers. cuBLAS's headers are the toolkit's, or those of the wheel nvidia-cublas.
+most on any GPU. Exits with 1 if a file does not compile or holds no kernel, or a kernel of the
+region layer or of a loss spills registers. Without the host's code, whose headers would be read
+once for each GPU: that is the same for all, and compiled where the module is built.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -46,21 +45,15 @@ def generate_code(gpus: list[str]) -> list[str]:
     ]
 
 
-def cublas_include(nvcc: str) -> list[str]:
-    """Options that lead to cuBLAS's headers where the toolkit has none."""
-    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
-    release = re.search(r"release (\d+)", version)
-    major = release[1] if release else ""
-    site = Path(sysconfig.get_path("purelib")) / "nvidia"
-    return [f"-I{site / folder / 'include'}" for folder in (f"cu{major}", "cublas")]
-
-
 def compile_file(source: Path, command: list[str]) -> tuple[bool, str]:
     """Whether the file compiles, and what the compiler said."""
     with tempfile.TemporaryDirectory() as folder:
-        output = str(Path(folder) / "out.o")
+        # A header given to nvcc by itself is warned of: it says "#pragma once".
+        including = Path(folder) / "kernel.cu"
+        including.write_text(f'#include "{source}"\n')
+        output = str(Path(folder) / "kernel.fatbin")
         done = subprocess.run(
-            [*command, "-o", output, str(source)], capture_output=True, text=True, check=False
+            [*command, "-o", output, str(including)], capture_output=True, text=True, check=False
         )
     return done.returncode == 0, done.stdout + done.stderr
 
@@ -69,30 +62,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stems", nargs="*", help="files to compile, without .cu; all if none")
+    parser.add_argument("stems", nargs="*", help="files, without _kernel.cuh; all if none")
     parser.add_argument("--gpu", nargs="+", help="architectures, such as sm_75; all if none")
     parser.add_argument("--nvcc", default="nvcc")
     parser.add_argument("--include", nargs="+", default=[], help="more folders of headers")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
 
-    sources = [CUDA / f"{stem}.cu" for stem in options.stems] or sorted(CUDA.glob("*.cu"))
+    sources = [CUDA / f"{stem}_kernel.cuh" for stem in options.stems]
+    sources = sources or sorted(CUDA.glob("*_kernel.cuh"))
     gpus = options.gpu or known_gpus(options.nvcc)
-    command = [options.nvcc, "-c", "-std=c++17", "-Xptxas=-v", "-Werror=all-warnings"]
-    command += ["-Xcompiler=-Wall,-Wextra"]
+    command = [options.nvcc, "-fatbin", "-std=c++17", "-Xptxas=-v", "-Werror=all-warnings"]
+    command += ["-DDRML_KERNELS_ONLY"]
     command += generate_code(gpus)
     command += [f"-I{folder}" for folder in (CUDA.parent / "src", CUDA.parent, *options.include)]
-    command += cublas_include(options.nvcc)
-
-    # Large kernels take longest: they start first, so that no core is left with one at the end.
-    def size(source: Path) -> int:
-        return sum(path.stat().st_size for path in CUDA.glob(f"{source.stem}*.cu*"))
-
     start = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
+        # Large files take longest: they start first, so that no core has one alone at the end.
         jobs = {
             source: pool.submit(compile_file, source, command)
-            for source in sorted(sources, key=size, reverse=True)
+            for source in sorted(sources, key=lambda path: path.stat().st_size, reverse=True)
         }
     uses: list[KernelUse] = []
     complaints: list[str] = []
@@ -100,12 +89,15 @@ def main() -> int:
         compiled, log = jobs[source].result()
         if not compiled:
             print(log, file=sys.stderr)
-            complaints.append(f"{source.stem}: does not compile")
+            complaints.append(f"{source.name}: does not compile")
             continue
         of_file = parse(log)
+        if not of_file:
+            complaints.append(f"{source.name}: holds no kernel; are its templates instantiated?")
+            continue
         demangle(of_file)
         uses += of_file
-        complaints += spill_complaints(source.stem, of_file)
+        complaints += spill_complaints(source.name, of_file)
     print(table(uses))
     seconds = time.monotonic() - start
     print(f"\n{len(sources)} files, {', '.join(gpus)}: {seconds:.0f} s")

@@ -52,7 +52,7 @@ def compile_file(nvrtc: ctypes.CDLL, source: Path, gpu: str) -> tuple[bool, str]
         ctypes.byref(program), source.read_bytes(), source.name.encode(), 1, headers, names
     )
     options = [f"--gpu-architecture={gpu}", "--std=c++14", "--ptxas-options=-v"]
-    options += ["--pre-include=stdint.h"]
+    options += ["--pre-include=stdint.h", "--define-macro=DRML_KERNELS_ONLY"]
     options += [f"--include-path={folder}" for folder in (CUDA, CUDA.parent, CUDA.parent / "src")]
     arguments = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
     status = nvrtc.nvrtcCompileProgram(program, len(options), arguments)

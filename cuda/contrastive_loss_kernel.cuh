@@ -80,7 +80,7 @@ __global__ void contrastive_loss_backward_kernel(
   }
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void contrastive_distance_kernel<1>(ContrastivePairs, const float*,
                                                         const float*, float*);
 template __global__ void contrastive_distance_kernel<kLineThreads>(ContrastivePairs, const float*,

@@ -116,7 +116,7 @@ __global__ void plane_sums_kernel(int64_t planes, int length, const float* __res
   }
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void fill_bias_kernel<true>(int64_t, int, int, const float* __restrict__,
                                                 float* __restrict__);
 template __global__ void fill_bias_kernel<false>(int64_t, int, int, const float* __restrict__,

@@ -363,7 +363,7 @@ __global__ void local_channel_bias_kernel(int64_t locations, const float* __rest
   if (threadIdx.x == 0) dbias[blockIdx.x] += static_cast<float>(sum);
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void local_forward_kernel<1>(LocalMap, int, int, const float*, const float*,
                                                  const float*, bool, float*);
 template __global__ void local_forward_kernel<2>(LocalMap, int, int, const float*, const float*,

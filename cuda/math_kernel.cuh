@@ -147,7 +147,7 @@ __global__ void total_kernel(int count, const double* partial, double* total) {
   if (threadIdx.x == 0) *total = sum;
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void flat_kernel(int64_t, const float*, float*, Assign);
 template __global__ void flat_kernel(int64_t, const float*, float*, Accumulate);
 template __global__ void flat_kernel(int64_t, const float*, float*, Set);

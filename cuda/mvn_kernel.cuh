@@ -66,7 +66,7 @@ __global__ void mvn_backward_kernel(MvnRows rows, const float* __restrict__ y, c
   }
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void mvn_forward_kernel<1>(MvnRows, float, const float*, float*, float*);
 template __global__ void mvn_forward_kernel<kLineThreads>(MvnRows, float, const float*, float*,
                                                           float*);

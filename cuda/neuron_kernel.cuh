@@ -22,7 +22,7 @@ __global__ void neuron_backward_kernel(int64_t n, const float* x, const float* y
       dy, dx);
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 #define DRML_SMOOTH_NEURON(F)                                                             \
   template __global__ void neuron_forward_kernel<F>(int64_t, const float*, float*, F);    \
   template __global__ void neuron_backward_kernel<F>(int64_t, const float*, const float*, \

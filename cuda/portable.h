@@ -1,5 +1,7 @@
 // What every kernel includes: the two constructs that nvcc, NVRTC and g++ (against the emulator)
-// spell differently, and the loop of element-wise kernels.
+// spell differently, and the loop of element-wise kernels. DRML_KERNELS_ONLY is defined where a
+// file of kernels is compiled by itself (compile_*.py): it then says which of its templates are
+// used.
 #pragma once
 
 #ifndef __CUDACC_RTC__

@@ -38,7 +38,7 @@ __global__ void prelu_add_sums_kernel(BroadcastGroups groups, const float2* __re
   add_group_sums(groups, partial, dslope, nullptr);
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void prelu_sums_kernel<false>(BroadcastGroups, const float*, const float*,
                                                   float2*);
 template __global__ void prelu_sums_kernel<true>(BroadcastGroups, const float*, const float*,

@@ -67,7 +67,7 @@ __global__ void reduction_backward_kernel(RowParts rows, int operation, float co
   }
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void reduce_parts_kernel<1>(RowParts, int, const float*, double*);
 template __global__ void reduce_parts_kernel<kLineThreads>(RowParts, int, const float*, double*);
 #endif

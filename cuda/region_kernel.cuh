@@ -608,7 +608,7 @@ __global__ void region_bias_gradient_kernel(RegionGeometry g, const float* __res
   if (threadIdx.x == 0) dbias[patch * g.channels + channel] += static_cast<float>(total);
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 #define DRML_INSTANTIATE(kernel)                                                                   \
   template __global__ void region_forward_kernel<kernel>(RegionGeometry, const float*,             \
                                                          const float*, const float*, const float*, \

@@ -37,7 +37,7 @@ __global__ void scale_add_sums_kernel(BroadcastGroups groups, const float2* __re
   add_group_sums(groups, partial, dscale, dbias);
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void scale_sums_kernel<false>(BroadcastGroups, const float*, const float*,
                                                   float2*);
 template __global__ void scale_sums_kernel<true>(BroadcastGroups, const float*, const float*,

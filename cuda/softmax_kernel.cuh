@@ -51,7 +51,7 @@ __global__ void softmax_backward_kernel(LinePlaces lines, const float* y, const 
   }
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void softmax_forward_kernel<1>(LinePlaces, const float*, float*);
 template __global__ void softmax_forward_kernel<kLineThreads>(LinePlaces, const float*, float*);
 template __global__ void softmax_backward_kernel<1>(LinePlaces, const float*, const float*, float*);

@@ -21,7 +21,7 @@ __global__ void update2_kernel(int64_t n, float* weight, const float* dweight, f
   for_each_element(n, rule, weight, dweight, history, history2);
 }
 
-#ifdef __CUDACC_RTC__
+#ifdef DRML_KERNELS_ONLY
 template __global__ void update_kernel(int64_t, float*, const float*, float*, SgdRule);
 template __global__ void update_kernel(int64_t, float*, const float*, float*, NesterovRule);
 template __global__ void update_kernel(int64_t, float*, const float*, float*, AdaGradRule);
