@@ -313,8 +313,10 @@ def run_demo(*words: object) -> int:
 
 
 def test_demo_trains_and_shows_what_it_learnt(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # An iteration of DRML at full size takes long under the emulator.
+    monkeypatch.setattr("drml.demo.train.BATCH_SIZE", 4)
     out = tmp_path / "demo"
     assert run_demo(out, "--train", 16, "--test", 12, "--minutes", 0.01) == 0
     shown = capsys.readouterr().out
