@@ -28,7 +28,7 @@ test-emulated: $(VENV)/.needs-test emulated
 # The emulated module stands beside the package's own, and is used where DRML_EMULATE_CUDA=1.
 emulated: $(VENV)/.package $(VENV)/.needs-build
 	$(BIN)/cmake -S . -B build/emulated $(CMAKE_OPTIONS) -DDRML_CUDA=EMULATE -DDRML_WERROR=ON
-	$(BIN)/cmake --build build/emulated --parallel
+	$(BIN)/cmake --build build/emulated --parallel $$(nproc)
 	$(BIN)/cmake --install build/emulated --prefix $$($(BIN)/python -c "$(SITE)")
 
 lint: $(VENV)/.package $(VENV)/.needs-lint
