@@ -1,8 +1,10 @@
 """One process of the benchmark: some contenders on one net and batch, one job on standard input.
 
 Prints JSON. No time is taken before every contender's outputs agree with ours: logits to 1e-4, in
-training also every gradient to 1e-3, of the greatest number of each. Then rounds go through the
-contenders in turn, so that whatever else the machine does meets all of them alike; in its turn a
+training also every gradient to 1e-2, of the norm of each. Rounding decides which of two numbers
+that are nearly equal is the greatest of a pool, so that gradients in float32 are up to 4e-3 from
+those in float64, ours and PyTorch's alike. Then rounds go through the contenders in turn, so that
+whatever else the machine does meets all of them alike; in its turn a
 contender first runs once untimed, with its memory and threads cold from the others' work.
 """
 
@@ -18,19 +20,19 @@ import numpy as np
 from contenders import CONTENDERS, LOGITS, Array, Contender, Job, peak_memory
 
 TOLERANCE = {LOGITS: 1e-4}
-GRADIENT_TOLERANCE = 1e-3
+GRADIENT_TOLERANCE = 1e-2
 # bf16 has 8 bits: its results are looked at, and said, but need not agree as float32's.
 BF16_TOLERANCE = 0.1
 
 
 def difference(ours: dict[str, Array], theirs: dict[str, Array]) -> dict[str, float]:
-    """For each array, the greatest difference over our greatest number."""
+    """For each array, the norm of the difference over our norm."""
     if ours.keys() != theirs.keys():
         raise ValueError(f"results differ in name: {sorted(ours.keys() ^ theirs.keys())}")
     found = {}
     for name, wanted in ours.items():
         got = theirs[name].reshape(wanted.shape)
-        found[name] = float(np.abs(got - wanted).max() / np.abs(wanted).max())
+        found[name] = float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
     return found
 
 

@@ -80,11 +80,11 @@ def test_masked_loss() -> None:
 
 
 def test_disagreement_names_the_worst() -> None:
-    """Logits may differ by 1e-4 of the greatest, gradients by 1e-3; no number is a difference."""
+    """Logits may differ by 1e-4 of the norm, gradients by 1e-2; no number is a difference."""
     ours = {"output": np.full((2, 3), 2.0, np.float32), "fc/0": np.ones((2, 2), np.float32)}
-    near = {"output": ours["output"] + 1e-4, "fc/0": ours["fc/0"] + 9e-4}
+    near = {"output": ours["output"] + 1e-4, "fc/0": ours["fc/0"] + 9e-3}
     assert disagreement(difference(ours, near)) == ""
-    far = {"output": ours["output"] + 3e-4, "fc/0": ours["fc/0"] + 1.2e-3}
+    far = {"output": ours["output"] + 3e-4, "fc/0": ours["fc/0"] + 1.2e-2}
     assert disagreement(difference(ours, far)).startswith("output: 1.5e-04")
     nan = {**near, "fc/0": np.full((2, 2), np.nan, np.float32)}
     assert disagreement(difference(ours, nan)).startswith("fc/0: nan")
